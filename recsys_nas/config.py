@@ -1,0 +1,226 @@
+"""The experiment as typed dataclasses: read from one TOML, overridable by `section.key=value`, strict about both.
+
+A TOML names only what differs from the defaults below. Nothing here imports torch, so that the command line and
+the controller start fast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from embeddings.config import EmbeddingConfig
+
+
+class ConfigError(ValueError):
+    """A configuration a user wrote that cannot be used; its text is one line saying what, where and what to do."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which shards, and which of their days serve for what. Days are written as `0-4` or `0,2,5`."""
+
+    shards: str = "data/demo/shards"
+    search_days: str = "0-4"
+    train_days: str = "0-4"
+    test_day: int = 5
+    truth: str = ""
+    """Optional file with the Bayes-optimal figures, as `data-prep synth` writes it."""
+
+    def __post_init__(self) -> None:
+        for name in ("search_days", "train_days"):
+            days = parse_days(getattr(self, name), f"data.{name}")
+            if self.test_day in days:
+                raise ValueError(f"data.{name} = {getattr(self, name)!r} holds the test day {self.test_day}: leave it out, or results are worthless")
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """The `distdnas` space: blocks of modules, each with a gate of its own; a block sums the outputs of those kept."""
+
+    name: Literal["distdnas"] = "distdnas"
+    num_blocks: int = 2
+    dense_width: int = 64
+    num_tokens: int = 8
+    dense_modules: tuple[str, ...] = ("linear", "dot_product", "cross", "fm")
+    sparse_modules: tuple[str, ...] = ("embedded_fc", "self_attention")
+
+    def __post_init__(self) -> None:
+        for name in ("num_blocks", "dense_width", "num_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"space.{name} = {getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """One pass over one day: weights and gates together, under a loss that charges for serving cost."""
+
+    batch_size: int = 512
+    learning_rate: float = 5e-3
+    alpha_learning_rate: float = 3e-2
+    alpha_betas: tuple[float, float] = (0.5, 0.999)
+    temperature: float = 1.0
+    cost_weight: float = 1e-2
+    warmup_share: float = 0.1
+    aggregation: Literal["mean"] = "mean"
+    threshold: float = 0.5
+    checkpoint_every_steps: int = 200
+
+    def __post_init__(self) -> None:
+        _positive(self, "search", "batch_size", "learning_rate", "alpha_learning_rate", "temperature", "checkpoint_every_steps")
+        if not 0 <= self.warmup_share < 1:
+            raise ValueError(f"search.warmup_share = {self.warmup_share}: must lie in [0, 1)")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"search.threshold = {self.threshold}: must lie between 0 and 1")
+        if self.cost_weight < 0:
+            raise ValueError(f"search.cost_weight = {self.cost_weight}: must be 0 or more")
+
+
+@dataclass(frozen=True)
+class RetrainConfig:
+    """Training from scratch, the same for the found architecture and every model it is compared with."""
+
+    models: tuple[str, ...] = ("full_supernet", "dlrm", "dcnv2", "mlp")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    batch_size: int = 1024
+    learning_rate: float = 5e-3
+    epochs: int = 1
+
+    def __post_init__(self) -> None:
+        _positive(self, "retrain", "batch_size", "learning_rate", "epochs")
+        if not self.seeds:
+            raise ValueError("retrain.seeds is empty: name at least one seed")
+
+
+@dataclass(frozen=True)
+class LaunchConfig:
+    """How jobs reach machines. One job is one day of search, or one model retrained."""
+
+    scheduler: str = "local_cwd"
+    scheduler_options: dict[str, str] = field(default_factory=dict)
+    max_parallel: int = 0
+    """Jobs at once; 0 on a local scheduler: one per core that the machine has (or per GPU, divided by nproc_per_node)."""
+    nproc_per_node: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    memory_mb: int = 4096
+    timeout_minutes: float = 120.0
+    retries: int = 1
+
+    def __post_init__(self) -> None:
+        _positive(self, "launch", "nproc_per_node", "cpus", "memory_mb", "timeout_minutes")
+        if self.max_parallel < 0 or self.retries < 0 or self.gpus < 0:
+            raise ValueError("launch.max_parallel, launch.retries and launch.gpus must be 0 or more")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment. `name` names the run folder, `<output>/<name>`."""
+
+    name: str
+    seed: int = 0
+    output: str = "runs"
+    data: DataConfig = field(default_factory=DataConfig)
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+
+    @property
+    def run_folder(self) -> Path:
+        return Path(self.output) / self.name
+
+
+def parse_days(text: str, where: str) -> tuple[int, ...]:
+    """`"0-2,5"` -> `(0, 1, 2, 5)`. Raises ValueError naming `where` on anything else, an empty set included."""
+    days: set[int] = set()
+    try:
+        for piece in text.split(","):
+            first, _, last = piece.partition("-")
+            days.update(range(int(first), int(last or first) + 1))
+    except ValueError:
+        days.clear()
+    if not days:
+        raise ValueError(f"{where} = {text!r}: write days as '0-4' or '0,2,5'")
+    return tuple(sorted(days))
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a TOML file and apply `section.key=value` overrides (values in TOML syntax; bare words are strings).
+
+    Raises ConfigError, one line, for a missing or malformed file, an unknown key, a wrong type or a bad value.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}; configs/demo.toml is one to start from") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(raw, override)
+    raw.setdefault("name", path.stem)
+    return from_mapping(raw, where=str(path))
+
+
+def from_mapping(raw: Mapping[str, Any], where: str) -> Config:
+    """Build a Config from plain values; raises ConfigError as `load_config` does."""
+    _reject_unknown(raw, Config, where, "")
+    try:
+        return TypeAdapter(Config).validate_json(json.dumps(raw, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        named = f"{key} = {first['input']!r}: " if key and first["type"] != "value_error" else ""
+        raise ConfigError(f"{where}: {named}{reason}") from error
+
+
+def to_toml(config: Config) -> str:
+    """The resolved config, every default written out; `load_config` reads it back to an equal Config."""
+    return tomli_w.dumps(json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def _positive(config: Any, section: str, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{section}.{name} = {getattr(config, name)}: must be above 0")
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r}: write it as section.key=value, for example search.batch_size=1024")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.split(".")
+    for section in sections:
+        raw = raw.setdefault(section, {})
+        if not isinstance(raw, dict):
+            raise ConfigError(f"override {override!r}: {section} is a value, not a section")
+    raw[last] = value
+
+
+def _reject_unknown(raw: Mapping[str, Any], target: type, where: str, prefix: str) -> None:
+    hints = get_type_hints(target)
+    for key, value in raw.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(hints)}"
+            raise ConfigError(f"{where}: unknown key {prefix}{key}; {hint}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where}: {prefix}{key} = {value!r}: must be a section, [{prefix}{key}]")
+            _reject_unknown(value, hints[key], where, f"{prefix}{key}.")
