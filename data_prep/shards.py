@@ -1,0 +1,197 @@
+"""The shard format, written and read: day folders of memory-mappable arrays, and one manifest that names them all.
+
+    <root>/manifest.json
+    <root>/day=00/day.json                  the day's entry of the manifest, and what it was made from
+    <root>/day=00/part-00000/dense.npy      float32 [R, dense columns]
+    <root>/day=00/part-00000/sparse.npy     int32   [R, sparse columns]
+    <root>/day=00/part-00000/label.npy      int32   [R, 1], 0 or 1
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.atomic import write_json
+from data_prep.errors import DataError
+from data_prep.schema import Schema
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+DTYPES: Mapping[str, type[np.generic]] = {"dense": np.float32, "sparse": np.int32, "label": np.int32}
+
+
+@dataclass(frozen=True)
+class PartEntry:
+    """One part in the manifest: `path` is relative to the root, `sha256` maps a file name to its hex digest."""
+
+    path: str
+    rows: int
+    positives: int
+    sha256: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> PartEntry:
+        return cls(str(raw["path"]), int(raw["rows"]), int(raw["positives"]), dict(raw["sha256"]))
+
+
+@dataclass(frozen=True)
+class DayEntry:
+    """One day in the manifest; its rows are those of its parts, in order. `bad_rows` were left out as malformed."""
+
+    day: int
+    rows: int
+    positives: int
+    parts: tuple[PartEntry, ...]
+    bad_rows: int = 0
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> DayEntry:
+        parts = tuple(PartEntry.from_json(part) for part in raw["parts"])
+        return cls(int(raw["day"]), int(raw["rows"]), int(raw["positives"]), parts, int(raw.get("bad_rows", 0)))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All there is to know about a folder of shards without opening an array."""
+
+    schema: Schema
+    parameters: Mapping[str, Any]
+    days: tuple[DayEntry, ...]
+
+    def day(self, number: int) -> DayEntry:
+        """The entry of one day; DataError listing the days there are when it is not among them."""
+        for entry in self.days:
+            if entry.day == number:
+                return entry
+        known = ", ".join(str(entry.day) for entry in self.days) or "none"
+        raise DataError(f"day {number} is not in these shards; days there: {known}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "schema": self.schema.to_json(),
+            "parameters": dict(self.parameters),
+            "days": [asdict(entry) for entry in self.days],
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows in memory or mapped from disk: dense float32 [R, dense], sparse int32 [R, sparse], label int32 [R, 1]."""
+
+    dense: NDArray[np.float32]
+    sparse: NDArray[np.int32]
+    label: NDArray[np.int32]
+
+    @property
+    def rows(self) -> int:
+        return len(self.label)
+
+    def head(self, rows: int) -> Part:
+        """A view of the first `rows` rows."""
+        return Part(self.dense[:rows], self.sparse[:rows], self.label[:rows])
+
+
+def empty_part(schema: Schema, rows: int) -> Part:
+    """Arrays to be filled, of `rows` rows."""
+    return Part(
+        np.empty((rows, len(schema.dense)), np.float32),
+        np.empty((rows, len(schema.sparse)), np.int32),
+        np.empty((rows, 1), np.int32),
+    )
+
+
+def day_folder(day: int) -> str:
+    return f"day={day:02d}"
+
+
+def open_manifest(root: str | Path) -> Manifest:
+    """Read `<root>/manifest.json`. Raises DataError when it is missing, malformed or of another format version."""
+    path = Path(root) / MANIFEST
+    try:
+        raw = read_json(path)
+    except FileNotFoundError:
+        raise DataError(f"no shards in {root}: {MANIFEST} is missing; make them with `data-prep run --out {root}`") from None
+    if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+        raise DataError(f"{path}: format version {raw['format_version']!r}, this program reads {FORMAT_VERSION}; make the shards again")
+    try:
+        days = tuple(DayEntry.from_json(day) for day in raw["days"])
+        return Manifest(Schema.from_json(raw["schema"]), dict(raw["parameters"]), days)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is not a manifest of shards ({error!r}); make it again with `data-prep run`") from error
+
+
+def open_part(root: str | Path, part: PartEntry) -> Part:
+    """Memory-map one part. Raises DataError when a file is missing, unreadable, or not of the manifest's row count and type."""
+    arrays = {}
+    for name, dtype in DTYPES.items():
+        path = Path(root) / part.path / f"{name}.npy"
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {path}: {error}; `data-prep verify {root}` lists every fault") from error
+        if array.ndim != 2 or array.shape[0] != part.rows or array.dtype != dtype:
+            found = f"{array.dtype} {list(array.shape)}"
+            raise DataError(f"{path} holds {found}, the manifest says {np.dtype(dtype)} with {part.rows} rows; run `data-prep verify {root}`")
+        arrays[name] = array
+    return Part(**arrays)
+
+
+def write_part(folder: Path, path: str, part: Part) -> PartEntry:
+    """Write the arrays of one part to `folder`, flushed to disk, and return its entry under the relative name `path`.
+
+    Not atomic by itself: a whole day is written under a temporary name and renamed.
+    """
+    folder.mkdir(parents=True)
+    digests = {}
+    for name in DTYPES:
+        digests[f"{name}.npy"] = _write_array(folder / f"{name}.npy", getattr(part, name))
+    return PartEntry(path, part.rows, int(part.label.sum()), digests)
+
+
+def write_manifest(root: Path, manifest: Manifest) -> None:
+    """Write `<root>/manifest.json`, atomically."""
+    write_json(root / MANIFEST, manifest.to_json())
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`; DataError when it is not JSON, FileNotFoundError when it is not there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}; delete it and run again") from error
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _HashingFile:
+    """A file open for writing whose digest is known once it is written, so that nothing has to be read back."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return int(self._file.write(data))
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> str:
+    with path.open("xb") as file:
+        hashing = _HashingFile(file)
+        np.lib.format.write_array(hashing, np.ascontiguousarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashing.digest.hexdigest()
