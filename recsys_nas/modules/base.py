@@ -1,0 +1,79 @@
+"""What every interaction module is: an ordinary layer built at exact sizes, plus a rule that says which part of its
+full-size parameters a smaller network uses.
+
+Letters: B batch, F dense features, N tokens, D embedding dim, W dense output width, T output tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# An int for a real network; a float or tensor when the cost of a relaxed one is asked for.
+Number = Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one module: it reads dense `[B, dense]` and sparse `[B, tokens, dim]`, and makes `out` features or tokens."""
+
+    dense: Number
+    tokens: Number
+    dim: int
+    out: Number
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a full-size module that a smaller network uses: positions in its inputs `[F']`, `[N']` and its first `out` outputs."""
+
+    dense: Tensor
+    tokens: Tensor
+    out: int
+
+
+class InteractionModule(nn.Module, ABC):
+    """A layer from the two streams to one. `forward` knows nothing of slicing: it runs at the sizes of its parameters."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    @abstractmethod
+    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
+        """`[B, F]`, `[B, N, D]` -> `[B, W]` (makes dense) or `[B, T, D]` (makes sparse)."""
+
+    @abstractmethod
+    def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
+        """For each parameter by name, the index along each of its dimensions that `part` uses."""
+
+    @staticmethod
+    @abstractmethod
+    def flops(shape: Shape) -> Number:
+        """Matmul-class FLOPs per example of the forward pass (one multiply-add = 2), for ints exactly what torch counts."""
+
+
+def weight(*size: int) -> nn.Parameter:
+    """A matrix drawn from Xavier's uniform distribution (Glorot and Bengio, 2010)."""
+    parameter = nn.Parameter(torch.empty(*size))
+    if parameter.numel():
+        nn.init.xavier_uniform_(parameter)
+    return parameter
+
+
+def bias(size: int) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(size))
+
+
+def take(parameter: Tensor, index: tuple[Tensor | slice, ...]) -> Tensor:
+    """The block of `parameter` that `index` names, one entry a dimension; gradients flow back to the full parameter."""
+    for axis, positions in enumerate(index):
+        if isinstance(positions, slice):
+            parameter = parameter[(slice(None),) * axis + (positions,)]
+        elif len(positions) != parameter.shape[axis]:
+            parameter = parameter.index_select(axis, positions)
+    return parameter

@@ -1,0 +1,28 @@
+"""A fully connected layer on the dense stream: the deep part of Wide & Deep (Cheng et al., 2016)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from recsys_nas.modules.base import InteractionModule, Number, Part, Shape, bias, weight
+
+
+class Linear(InteractionModule):
+    """`relu(x W' + b)` on the dense stream, `[B, F] -> [B, W]`."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.weight = weight(shape.out, shape.dense)
+        self.bias = bias(shape.out)
+
+    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
+        return F.relu(F.linear(dense, self.weight, self.bias))
+
+    def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
+        out = slice(part.out)
+        return {"weight": (out, part.dense), "bias": (out,)}
+
+    @staticmethod
+    def flops(shape: Shape) -> Number:
+        return 2 * shape.dense * shape.out
