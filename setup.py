@@ -1,0 +1,58 @@
+"""Package metadata, entry points and the direct dependencies, each with its reason. pyproject.toml holds tool settings only.
+
+Exact versions of everything stand in requirements/*.lock, which `make lock` derives from the lists below.
+"""
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    "torch>=2.11,<2.14",  # models and training; torch 2.(X+5) goes with torchrec 1.X and fbgemm 1.X
+    "torchrec>=1.6,<1.9",  # sharded embedding tables
+    "torchx>=0.7,<0.8",  # launches one job per day, on this machine or on a cluster
+    "iopath>=0.1.10",  # paths that may be remote (s3://...)
+    "tensorboard>=2.21",  # training curves; older ones break with setuptools 82 and newer
+    "numpy>=2",  # the shards
+    "numba>=0.62",  # the byte parser of raw logs
+    "polars>=1.30",  # CSV and Parquet logs
+    "zstandard>=0.23",  # .zst logs
+    "pydantic>=2.11",  # validation of configs and schemas
+    "tomli-w>=1.2",  # the resolved config of a run, as TOML
+    "rich>=14",  # progress and tables in the terminal
+    "matplotlib>=3.10",  # figures of the report
+    "jinja2>=3.1",  # the report page
+    "setuptools>=78",  # the editable install, without network
+    "urllib3<1.27",  # what torchx 0.7 can work with
+]
+
+# One of these two, never both: they install the same files. torchrec itself asks for fbgemm-gpu, whose import fails on a
+# machine without CUDA; that is why everything is installed with `pip install --no-deps -r requirements/<device>.lock`.
+DEVICE = {
+    "cpu": ["fbgemm-gpu-cpu>=1.6,<1.9"],
+    "cuda": ["fbgemm-gpu>=1.6,<1.9"],
+}
+
+DEVELOPMENT = [
+    "pytest>=9",  # tests
+    "hypothesis>=6.130",  # tests over generated input
+    "scikit-learn>=1.7",  # an independent AUC and log loss to test ours against
+    "ruff>=0.14",  # lint and format
+    "mypy>=1.18",  # types
+]
+
+setup(
+    name="recsys-nas",
+    version="0.1.0",
+    description="Architecture search for click-through-rate models, one job per day of logs",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=[f"{name}{tail}" for name in ("data_prep", "embeddings", "recsys_nas", "launch") for tail in ("", ".*")]),
+    package_data={"": ["*.html", "*.css", "*.j2"]},
+    install_requires=RUNTIME,
+    extras_require={**DEVICE, "dev": DEVELOPMENT},
+    entry_points={
+        "console_scripts": ["recsys-nas = recsys_nas.cli:main", "data-prep = data_prep.cli:main"],
+        # The function `py` of launch/search.py becomes the component `launch/search.py`. Registering any component hides
+        # TorchX's own, so its package is registered again; a name that starts with "_" adds no prefix.
+        "torchx.components": ["launch/search = launch.search", "_torchx = torchx.components"],
+    },
+)
