@@ -1,0 +1,119 @@
+"""Gathers the retrained models of a run into results.json: means over seeds, their intervals, and pairings with `found`."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+from data_prep.atomic import write_json
+from recsys_nas.config import Config, ConfigError, load_config
+from recsys_nas.report.intervals import auc_sampling95, half_width95
+from recsys_nas.report.records import FOUND, RESULT_COSTS, RESULT_MEANS, Record, read_days, read_record, read_retrain
+
+FORMAT_VERSION = 1
+
+
+def write_results(run: Path) -> dict[str, Any]:
+    """Write `<run>/results.json` and return what it holds.
+
+    Metrics are means over seeds; `*_ci95` are half-widths of 95 % intervals over seeds, None with one seed. Models stand
+    with `found` first, then by AUC. Raises ConfigError, one line, for a missing or inconsistent result.
+    """
+    config = load_config(run / "config.toml")
+    retrain = read_retrain(run, config)
+    test = _test_set(run, config, retrain)
+    notes: list[str] = []
+    bayes = _bayes(config, test, notes)
+    found = _summary(run, FOUND, retrain[FOUND])
+    others = [
+        _summary(run, name, records) | {"vs_found": _paired(retrain[FOUND], records)}
+        for name, records in retrain.items()
+        if name != FOUND
+    ]
+    others.sort(key=lambda model: -model["auc"])
+    test["auc_sampling_ci95"] = auc_sampling95(found["auc"], test["positives"], test["rows"] - test["positives"])
+    results = {
+        "format_version": FORMAT_VERSION,
+        "bayes": bayes,
+        "models": [found, *others],
+        "search": _search(read_days(run, config)),
+        "test": test,
+        "notes": notes,
+    }
+    write_json(run / "results.json", results)
+    return results
+
+
+def _summary(run: Path, name: str, records: list[Record]) -> Record:
+    """One row of the comparison, from one record a seed."""
+    columns = {field: [record[field] for record in records] for field in (*RESULT_MEANS, *RESULT_COSTS)}
+    for field in RESULT_COSTS:
+        if len(set(columns[field])) > 1:
+            raise ConfigError(
+                f"{run}: {field} of model {name} differs between its seeds, so they are not one network; "
+                f"delete {run / 'retrain' / name} and run `recsys-nas retrain --run {run} --model {name}`"
+            )
+    return {
+        "name": name,
+        "seeds": [record["seed"] for record in records],
+        **{field: statistics.fmean(columns[field]) for field in RESULT_MEANS},
+        **{field: columns[field][0] for field in RESULT_COSTS},
+        **{f"{field}_by_seed": columns[field] for field in ("auc", "logloss", "ne")},
+        **{f"{field}_ci95": half_width95(columns[field]) for field in ("auc", "logloss", "ne")},
+    }
+
+
+def _paired(found: list[Record], other: list[Record]) -> Record:
+    """`found` minus the other model, seed by seed, so that what a seed does to both drops out of the interval."""
+    pairing: Record = {"seeds": [record["seed"] for record in other]}
+    for field in ("auc", "logloss"):
+        differences = [mine[field] - theirs[field] for mine, theirs in zip(found, other, strict=True)]
+        pairing[f"{field}_diff"] = statistics.fmean(differences)
+        pairing[f"{field}_diff_ci95"] = half_width95(differences)
+    for field in ("dense_flops", "lookup_bytes"):
+        pairing[f"{field}_ratio"] = found[0][field] / other[0][field] if other[0][field] else None
+    return pairing
+
+
+def _test_set(run: Path, config: Config, retrain: dict[str, list[Record]]) -> Record:
+    """Rows and positives of the test day, on which all results must agree to be comparable at all."""
+    reference = retrain[FOUND][0]
+    for name, records in retrain.items():
+        for record in records:
+            if (record["test_rows"], record["test_positives"]) != (reference["test_rows"], reference["test_positives"]):
+                raise ConfigError(
+                    f"{run}: model {name}, seed {record['seed']} was tested on {record['test_rows']} rows and {FOUND} on "
+                    f"{reference['test_rows']}; delete {run / 'retrain'} and run `recsys-nas retrain --run {run}`"
+                )
+    return {"day": config.data.test_day, "rows": reference["test_rows"], "positives": reference["test_positives"]}
+
+
+def _bayes(config: Config, test: Record, notes: list[str]) -> Record | None:
+    """The best any model can reach on the test day, where the data come with their truth."""
+    if not config.data.truth:
+        return None
+    remedy = "write it again with `data-prep synth`, or set data.truth = ''"
+    bayes = read_record(Path(config.data.truth), ("bayes",), remedy)["bayes"]
+    if bayes.get("day") != config.data.test_day:
+        notes.append(
+            f"{config.data.truth} tells the Bayes-optimal figures of day {bayes.get('day')}, but the test day is "
+            f"{config.data.test_day}: they are left out."
+        )
+        return None
+    rate = test["positives"] / test["rows"]
+    entropy = -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate)) if 0 < rate < 1 else 0.0
+    return {"auc": bayes["auc"], "logloss": bayes["logloss"], "ne": bayes["logloss"] / entropy if entropy else None}
+
+
+def _search(days: list[Record]) -> Record:
+    """What the search cost. Days run side by side, so the longest one is the wait and the sum is the bill."""
+    seconds = [record["seconds"] for record in days]
+    return {
+        "days": [record["day"] for record in days],
+        "seconds_total": sum(seconds),
+        "seconds_longest_day": max(seconds),
+        "rows": sum(record["rows"] for record in days),
+        "by_day": [{"day": record["day"], "rows": record["rows"], "seconds": record["seconds"]} for record in days],
+    }

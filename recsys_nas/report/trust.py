@@ -1,0 +1,111 @@
+"""What speaks for a result and what does not: checks with their figures, and what nobody measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from recsys_nas.report.quantities import share
+from recsys_nas.report.records import FOUND, RunRecords
+
+# Rules of thumb, not tests: they only decide which mark stands before a line whose figures are given
+_AGREEING = 0.7
+_CALIBRATED = 0.02
+_ENOUGH_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of evidence; `state` is the mark before it."""
+
+    state: Literal["good", "caution"]
+    title: str
+    text: str
+
+
+def checks(run: RunRecords) -> list[Check]:
+    """Evidence for and against the verdict, from the records of the run alone."""
+    evidence = [_seeds(run), _days(run), _close_calls(run), _calibration(run)]
+    return [*evidence, *_ceiling(run), *_test_set(run)]
+
+
+def limits(run: RunRecords) -> list[str]:
+    """What the run did not measure, in plain sentences."""
+    seeds = len(run.config.retrain.seeds)
+    lines = [
+        "This is an implementation of the idea of DistDNAS, not a reproduction: its full text was not at hand, and the formulas are our own.",
+        f"Intervals cover {seeds} retraining seed{'s' if seeds > 1 else ''} only. The search ran once, with seed {run.config.seed}; "
+        "another seed or other days may derive another network.",
+        "All models share one set of training settings; none was tuned for itself.",
+        "FLOPs and bytes are exact counts for one example, not times: latency and throughput of serving were not measured.",
+        "Not run for this report: random networks at equal FLOPs, a search on a single day, one sequential search over all days, decoy modules.",
+    ]
+    if run.config.data.truth:
+        lines.insert(1, "The logs are synthetic, with planted interactions. An order of models found on them need not hold on real logs.")
+    return [*lines, *run.results.get("notes", [])]
+
+
+def _seeds(run: RunRecords) -> Check:
+    seeds = len(run.config.retrain.seeds)
+    if seeds == 1:
+        return Check("caution", "Seeds", "One seed. Nothing here can tell a difference between models from chance.")
+    state: Literal["good", "caution"] = "good" if seeds >= _ENOUGH_SEEDS else "caution"
+    return Check(state, "Seeds", f"{seeds} seeds for every model, compared seed by seed; intervals are Student’s t at 95 %.")
+
+
+def _days(run: RunRecords) -> Check:
+    agreement = run.alphas["agreement"] or {}
+    tau, jaccard = agreement.get("kendall_tau"), agreement.get("jaccard")
+    if tau is None or jaccard is None:
+        return Check("caution", "Days", "One day was searched, so there is no agreement between days to look at.")
+    return Check(
+        "good" if min(tau, jaccard) >= _AGREEING else "caution",
+        "Days",
+        f"Kendall’s τ between the days’ rankings of gates is {tau:.2f}, the Jaccard index of the modules they would keep {jaccard:.2f} "
+        "(1: all days agree).",
+    )
+
+
+def _close_calls(run: RunRecords) -> Check:
+    gates, threshold = run.alphas["gates"], run.alphas["threshold"]
+    close = [g for g in gates if abs(g["probability"] - threshold) <= g["std"]]
+    undecided = run.alphas["undecided_share"]
+    text = f"{share(undecided) if undecided else 'None'} of the gates {'are' if undecided else 'is'} undecided."
+    if close:
+        names = ", ".join(f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close)
+        return Check("caution", "Gates", f"{text} Within their spread over days of the threshold {threshold:g}: {names}.")
+    state: Literal["good", "caution"] = "caution" if undecided else "good"
+    return Check(state, "Gates", f"{text} Every gate lies farther from the threshold {threshold:g} than it spreads over days.")
+
+
+def _calibration(run: RunRecords) -> Check:
+    value = run.results["models"][0]["calibration"]
+    return Check(
+        "good" if abs(value - 1) <= _CALIBRATED else "caution",
+        "Calibration",
+        f"{FOUND} predicts {value:.3f} times the clicks observed on the test day.",
+    )
+
+
+def _ceiling(run: RunRecords) -> list[Check]:
+    bayes, found = run.results["bayes"], run.results["models"][0]
+    if not bayes:
+        return []
+    gap = bayes["auc"] - found["auc"]
+    if gap < 0:
+        return [Check("caution", "Ceiling", f"AUC lies {-gap:.4f} above the Bayes-optimal {bayes['auc']:.4f}: look for leaked labels.")]
+    return [Check("good", "Ceiling", f"AUC lies {gap:.4f} below the Bayes-optimal {bayes['auc']:.4f}, which no model can pass but by chance.")]
+
+
+def _test_set(run: RunRecords) -> list[Check]:
+    test = run.results["test"]
+    if test.get("auc_sampling_ci95") is None:
+        return [Check("caution", "Test set", "The test day holds one class only.")]
+    return [
+        Check(
+            "good",
+            "Test set",
+            f"{test['rows']:,} rows, {test['positives']:,} clicks. Another test day of this size would move one model’s AUC by about "
+            f"± {test['auc_sampling_ci95']:.4f}; models see the same rows, so their differences move less.",
+        )
+    ]
