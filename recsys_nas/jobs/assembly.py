@@ -1,0 +1,91 @@
+"""From a run's config to a trainer: data, tables, network, optimizers, put together in one place for every job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchrec import EmbeddingBagCollection
+
+from data_prep.schema import Schema
+from data_prep.shards import Manifest, open_manifest
+from embeddings.lookup_cost import LookupCost, lookup_cost
+from embeddings.sharding import shard
+from embeddings.tables import embedding_tables, table_rows
+from recsys_nas.config import Config, ConfigError, load_config
+from recsys_nas.jobs.environment import Ranks
+from recsys_nas.space import SearchSpace, space_from_config
+from recsys_nas.training.ctr_model import CtrModel
+from recsys_nas.training.reader import ReaderOptions, ShardReader
+from recsys_nas.training.trainer import Objective, Parts
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder opened for a job."""
+
+    folder: Path
+    config: Config
+    shards: Path
+    manifest: Manifest
+
+    @staticmethod
+    def open(folder: Path) -> Run:
+        config = load_config(folder / "config.toml")
+        shards = Path(config.data.shards)
+        return Run(folder, config, shards, open_manifest(shards))
+
+    @property
+    def schema(self) -> Schema:
+        return self.manifest.schema
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(num_dense, num_sparse, embedding_dim) of every network of this run."""
+        return len(self.schema.dense), len(self.schema.sparse), self.config.embedding.dim
+
+    def space(self) -> SearchSpace:
+        try:
+            return space_from_config(self.config.space, *self.sizes)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def lookup_cost(self) -> LookupCost:
+        return lookup_cost(self.schema, self.config.embedding.dim)
+
+    def reader(self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1) -> ShardReader:
+        rows = list(table_rows(self.schema, self.config.embedding).values())
+        options = ReaderOptions(batch_size, rows, shuffle_seed, epochs, ranks.rank, ranks.world_size)
+        try:
+            return ShardReader(self.shards, self.manifest, days, options)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a job trains: the network, how a model holds it, and the optimizers of the dense half, by name."""
+
+    network: nn.Module
+    model: Callable[[EmbeddingBagCollection, list[str], nn.Module], CtrModel]
+    optimizers: Callable[[nn.Module], Mapping[str, torch.optim.Optimizer]]
+    objective: Objective
+    decay: bool
+
+
+def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: int) -> Parts:
+    """Shard the tables of a model around `recipe.network` and make its optimizers."""
+    tables = embedding_tables(run.schema, run.config.embedding)
+    names = [feature.name for feature in run.schema.sparse]
+    recipe.network.to(ranks.device)
+    model = shard(recipe.model(tables, names, recipe.network), tables, run.config.embedding, ranks.device, seed)
+    return Parts(model, recipe.optimizers(recipe.network), recipe.objective, reader, ranks.device, recipe.decay)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    value: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return value

@@ -1,0 +1,69 @@
+"""What every job does first and last: join its process group, find its device, keep libraries quiet, report bad input in a line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from data_prep.errors import DataError
+from recsys_nas.config import ConfigError
+
+USER_ERROR = 2
+# A rank that waits longer than this for the others is left alone: one of them died.
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of its job."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def process_group() -> Iterator[Ranks]:
+    """Join the job's process group (nccl with a GPU for every rank of this host, else gloo) for the time of the block."""
+    _quieten_libraries()
+    local_rank, local_size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    use_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= local_size
+    device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
+    if use_gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if use_gpu else "gloo", timeout=COLLECTIVE_TIMEOUT)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()
+
+
+def run_job(main: Callable[[], None]) -> None:
+    """Run a job's main function; bad input ends it with one line on stderr and exit code 2."""
+    try:
+        record(main)()
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(USER_ERROR)
+
+
+def _quieten_libraries() -> None:
+    """Advice that a user of this project can do nothing about stays out of the logs."""
+    for name in ("torchrec", "torch.fx", "torch.distributed.checkpoint", "fbgemm_gpu"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for category in (FutureWarning, DeprecationWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(torch|torchrec|fbgemm_gpu|torchmetrics|tensorboard)\b.*")

@@ -1,0 +1,122 @@
+"""Train one model from scratch on the training days, once a seed, and judge it on the test day.
+
+Started by the controller under torchrun; writes only `<run>/retrain/<model>/seed=S/`. The found architecture, the full
+supernet's network and the zoo go through here alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from data_prep.atomic import write_json
+from embeddings.tables import table_rows
+from recsys_nas.config import ConfigError, parse_days, to_toml
+from recsys_nas.cost import counted_flops, module_costs
+from recsys_nas.jobs.assembly import Recipe, Run, assemble
+from recsys_nas.jobs.environment import Ranks, process_group, run_job
+from recsys_nas.model import InteractionArch
+from recsys_nas.space import load_architecture
+from recsys_nas.training.checkpoint import Checkpointer
+from recsys_nas.training.ctr_model import CtrModel
+from recsys_nas.training.metrics import calibration_bins, quality
+from recsys_nas.training.optimizers import adam
+from recsys_nas.training.telemetry import Telemetry
+from recsys_nas.training.trainer import LogLoss, Progress, Trainer, predict
+from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, RUN_MODELS
+from recsys_nas.zoo.networks import NETWORKS
+
+CHECKPOINT_EVERY_STEPS = 500
+
+
+def build_network(run: Run, model: str) -> nn.Module:
+    """The network of that name, with fresh weights. Raises ConfigError for an unknown name or an unusable architecture."""
+    if model in NETWORKS:
+        return NETWORKS[model](*run.sizes)
+    if model == FULL_SUPERNET:
+        return InteractionArch(run.space().full())
+    if model != FOUND:
+        raise ConfigError(f"no model is named {model!r}; known: {', '.join(RUN_MODELS)}")
+    try:
+        architecture = load_architecture(run.folder / "architecture.json")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    sizes = (architecture.num_dense, architecture.num_sparse, architecture.embedding_dim)
+    if sizes != run.sizes:
+        raise ConfigError(f"architecture.json is for (dense, sparse, embedding dim) = {sizes}, this run has {run.sizes}")
+    return InteractionArch(architecture)
+
+
+def retrain(run: Run, model: str, seed: int, ranks: Ranks) -> None:
+    """One model and seed: train from the newest checkpoint, evaluate, write `result.json`; nothing is done when it is there."""
+    folder = run.folder / "retrain" / model / f"seed={seed}"
+    if (folder / "result.json").exists():
+        return
+    settings = run.config.retrain
+    torch.manual_seed(seed)
+    network = build_network(run, model)
+    days = parse_days(run.config.data.train_days, "data.train_days")
+    reader = run.reader(days, ranks, settings.batch_size, shuffle_seed=seed, epochs=settings.epochs)
+    recipe = Recipe(network, CtrModel, lambda n: {"weights": adam(n.parameters(), settings.learning_rate)}, LogLoss(), decay=True)
+    trainer = Trainer(assemble(run, recipe, reader, ranks, seed), Checkpointer(folder / "checkpoint", CHECKPOINT_EVERY_STEPS))
+    trainer.checkpointer.load(trainer)
+    telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first)
+    telemetry.text("config", f"```toml\n{to_toml(run.config)}\n```")
+    progress = trainer.train(telemetry)
+    test = run.reader([run.config.data.test_day], ranks, settings.batch_size, shuffle_seed=None)
+    probabilities, labels = predict(trainer.parts.model, test, ranks.device)
+    judged = quality(probabilities, labels)
+    figures = {f"eval/{name}": getattr(judged, name) for name in ("auc", "logloss", "ne", "calibration")}
+    telemetry.scalars(progress.step, figures)
+    telemetry.close()
+    if ranks.is_first:
+        measured = {"auc": judged.auc, "logloss": judged.logloss, "ne": judged.ne, "calibration": judged.calibration}
+        measured |= {"test_rows": judged.rows, "test_positives": judged.positives}
+        bins = [asdict(b) for b in calibration_bins(probabilities, labels)]
+        record = {"format_version": 1, "model": model, "seed": seed} | measured | _costs(run, network) | _training(progress)
+        write_json(folder / "result.json", record | {"calibration_bins": bins})
+
+
+def _costs(run: Run, network: nn.Module) -> dict[str, Any]:
+    """What the network costs to serve: by formula where it is an Architecture, by torch's count where it is not."""
+    lookup = run.lookup_cost()
+    by_module: list[dict[str, Any]] = []
+    if isinstance(network, InteractionArch):
+        by_module = [asdict(cost) for cost in module_costs(network.architecture)]
+    return {
+        "dense_flops": sum(cost["flops"] for cost in by_module) or counted_flops(network, *run.sizes),
+        "lookup_flops": lookup.flops,
+        "lookup_bytes": lookup.bytes,
+        "dense_params": sum(parameter.numel() for parameter in network.parameters()),
+        "embedding_params": sum(table_rows(run.schema, run.config.embedding).values()) * run.config.embedding.dim,
+        "cost_by_module": by_module,
+    }
+
+
+def _training(progress: Progress) -> dict[str, Any]:
+    return {
+        "train_rows": progress.rows,
+        "train_seconds": progress.train_seconds,
+        "rows_per_second": progress.rows / progress.train_seconds,
+        "learning_curve": progress.curve,
+    }
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("run_folder", type=Path, help="with its config.toml")
+    ask.add_argument("--model", required=True, help=f"one of {', '.join(RUN_MODELS)}")
+    arguments = ask.parse_args()
+    run = Run.open(arguments.run_folder)
+    with process_group() as ranks:
+        for seed in run.config.retrain.seeds:
+            retrain(run, arguments.model, seed, ranks)
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,130 @@
+"""Search one day: train the gated supernet over the day's rows once and write where its gates ended.
+
+Started by the controller under torchrun; reads only its day's shards and writes only `<run>/days/day=NN/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from data_prep.atomic import write_json
+from recsys_nas.config import to_toml
+from recsys_nas.cost import module_costs
+from recsys_nas.jobs.assembly import Recipe, Run, assemble
+from recsys_nas.jobs.environment import Ranks, process_group, run_job
+from recsys_nas.search.dnas import GatedNetwork
+from recsys_nas.training.checkpoint import Checkpointer
+from recsys_nas.training.ctr_model import SearchModel
+from recsys_nas.training.optimizers import adam
+from recsys_nas.training.reader import ShardReader
+from recsys_nas.training.telemetry import Telemetry
+from recsys_nas.training.trainer import Progress, Trainer
+
+
+class CostAware:
+    """Log loss plus the price of the expected serving cost; the gates rest while the weights warm up."""
+
+    def __init__(self, network: GatedNetwork, cost_weight: float, warmup_steps: int) -> None:
+        self.network = network
+        self.cost_weight = cost_weight
+        self.warmup_steps = warmup_steps
+
+    def penalty(self) -> Tensor:
+        return self.cost_weight * self.network.expected_cost_share()
+
+    def before_update(self, step: int) -> None:
+        if step < self.warmup_steps:
+            self.network.alphas.grad = None
+
+    def figures(self) -> Mapping[str, float]:
+        with torch.no_grad():
+            gates = {f"gates/{gate}": float(p) for gate, p in self.network.probabilities().items()}
+            return gates | {"search/expected_cost_share": float(self.network.expected_cost_share())}
+
+
+def search_day(run: Run, day: int, ranks: Ranks) -> None:
+    """Train from the newest checkpoint to the day's end, then write `alphas.json`; nothing is done when it is there."""
+    folder, config = run.folder / "days" / f"day={day:02d}", run.config
+    if (folder / "alphas.json").exists():
+        return
+    began = time.monotonic()
+    torch.manual_seed(config.seed)
+    network = GatedNetwork(run.space(), run.lookup_cost().flops, config.search.temperature, config.seed * 1000 + day)
+    reader = run.reader([day], ranks, config.search.batch_size, shuffle_seed=config.seed * 1000 + day)
+    trainer = Trainer(
+        assemble(run, _recipe(run, network, reader), reader, ranks, config.seed),
+        Checkpointer(folder / "checkpoint", config.search.checkpoint_every_steps),
+    )
+    trainer.checkpointer.load(trainer)
+    telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first)
+    telemetry.text("config", f"```toml\n{to_toml(config)}\n```")
+    progress = trainer.train(telemetry)
+    telemetry.close()
+    if ranks.is_first:
+        record = _record(run, network, progress) | {"day": day, "seconds": time.monotonic() - began}
+        write_json(folder / "alphas.json", record)
+
+
+def _recipe(run: Run, network: GatedNetwork, reader: ShardReader) -> Recipe:
+    search = run.config.search
+
+    def optimizers(network: nn.Module) -> dict[str, torch.optim.Optimizer]:
+        assert isinstance(network, GatedNetwork)
+        return {
+            "weights": adam(network.interaction.parameters(), search.learning_rate),
+            "alphas": adam([network.alphas], search.alpha_learning_rate, search.alpha_betas),
+        }
+
+    objective = CostAware(network, search.cost_weight, int(search.warmup_share * len(reader)))
+    return Recipe(network, SearchModel, optimizers, objective, decay=False)
+
+
+def _record(run: Run, network: GatedNetwork, progress: Progress) -> dict[str, Any]:
+    full = {(cost.block, cost.module): cost.flops / network.full_flops for cost in module_costs(network.space.full())}
+    with torch.no_grad():
+        probabilities = {gate: float(p) for gate, p in network.probabilities().items()}
+        expected = float(network.expected_cost_share())
+    gates = [
+        {
+            "block": gate.block,
+            "module": gate.module,
+            "alpha": float(alpha),
+            "probability": probabilities[gate],
+            "cost_share": full[gate.block, gate.module],
+        }
+        for gate, alpha in zip(network.space.gates, network.alphas.detach(), strict=True)
+    ]
+    return {
+        "format_version": 1,
+        "seed": run.config.seed,
+        "rows": progress.rows,
+        "steps": progress.step,
+        "train_seconds": progress.train_seconds,
+        "rows_per_second": progress.rows / progress.train_seconds,
+        "train_loss": progress.mean_loss,
+        "train_ne": progress.mean_ne,
+        "expected_cost_share": expected,
+        "gates": gates,
+        "learning_curve": progress.curve,
+    }
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("run_folder", type=Path, help="with its config.toml")
+    ask.add_argument("--day", type=int, required=True)
+    arguments = ask.parse_args()
+    run = Run.open(arguments.run_folder)
+    with process_group() as ranks:
+        search_day(run, arguments.day, ranks)
+
+
+if __name__ == "__main__":
+    run_job(main)
