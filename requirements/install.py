@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import time
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,7 +35,10 @@ def fail(message: str) -> NoReturn:
 
 
 def use_supported_python() -> None:
-    """Go on under another Python of this machine if the one that runs is too old or too new."""
+    """Go on under another Python of this machine if the one that runs is .venv's own, too old or too new."""
+    if Path(sys.prefix) == VENV:  # somebody activated .venv: it cannot make itself anew
+        base = os.path.realpath(sys.executable)
+        os.execv(base, [base, *sys.argv])
     if sys.version_info[:2] in PYTHONS:
         return
     for major, minor in PYTHONS:
@@ -79,11 +81,40 @@ def read_stamp() -> dict[str, str]:
     return stamp if isinstance(stamp, dict) and stamp.get("device") in NEEDED_GB else {}
 
 
-def names_in(lock: Path) -> set[str]:
-    return set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(), flags=re.MULTILINE))
+def pins(device: str) -> dict[str, str]:
+    """Name to version, of every package in a lock."""
+    return dict(re.findall(r"^([a-z0-9-]+)===?(\S+)", lock_path(device).read_text(), flags=re.MULTILINE))
+
+
+def site_packages() -> Path:
+    return next(VENV.glob("lib/python3*/site-packages"), VENV / "missing")
+
+
+def installed() -> dict[str, str]:
+    """Name to version, of every package whose installation in .venv came to its end (pip writes INSTALLER after the files)."""
+    finished = [path.parent.name.removesuffix(".dist-info") for path in site_packages().glob("*.dist-info/INSTALLER")]
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, _, version in (entry.partition("-") for entry in finished)}
+
+
+def aliens(device: str) -> set[str]:
+    """Installed packages that belong to the other device's set-up alone."""
+    other = "cuda" if device == "cpu" else "cpu"
+    return installed().keys() & (pins(other).keys() - pins(device).keys())
+
+
+def is_current(device: str) -> bool:
+    """Whether nothing is left to do; looks at the packages too, since `pip install` may have changed them since."""
+    return (
+        read_stamp() == wanted_stamp(device)
+        and (VENV / "bin" / "python").exists()
+        and pins(device).items() <= installed().items()
+        and not aliens(device)
+    )
 
 
 def check_disk(device: str) -> None:
+    if installed().get("torch") == pins(device)["torch"]:  # the large part is done
+        return
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < NEEDED_GB[device]:
         fail(f"{free:.1f} GB free on the disk of {ROOT}, and a {device} set-up needs about {NEEDED_GB[device]} GB; make room and run again")
@@ -100,7 +131,7 @@ def run(command: list[str]) -> str:
         return ""
     lines = [line.strip() for line in finished.stdout.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"(?i)error", line)]
-    return (errors or lines or [f"exit code {finished.returncode}"])[-1]
+    return re.sub(r"(?i)^error: ", "", (errors or lines or [f"exit code {finished.returncode}"])[-1])[:300]
 
 
 def pip(*arguments: str) -> str:
@@ -120,55 +151,46 @@ def make_venv() -> None:
 
 def clear_leftovers(device: str) -> None:
     """Remove what would mislead pip: packages of a cut-off install, and those of the other device."""
-    (site,) = VENV.glob("lib/python3*/site-packages")
-    for path in [*site.glob("~*"), *(info for info in site.glob("*.dist-info") if not (info / "INSTALLER").exists())]:
-        shutil.rmtree(path, ignore_errors=True)  # pip writes INSTALLER after a package's files, and renames to ~ before removing
-    other = "cuda" if device == "cpu" else "cpu"
-    installed = {re.sub(r"[-_.]+", "-", dist.metadata["Name"]).lower() for dist in distributions(path=[str(site)])}
-    alien = installed & (names_in(lock_path(other)) - names_in(lock_path(device)))
+    unfinished = [info for info in site_packages().glob("*.dist-info") if not (info / "INSTALLER").exists()]
+    for path in [*unfinished, *site_packages().glob("~*")]:  # pip renames a package to ~... before it removes it
+        shutil.rmtree(path, ignore_errors=True)
+    alien = aliens(device)
     if alien:
         # Both fbgemm packages install the same files, so removing one leaves the other broken: remove both.
-        trouble = pip("uninstall", "--yes", *sorted(alien | installed & {"fbgemm-gpu", "fbgemm-gpu-cpu"}))
+        doomed = alien | (installed().keys() & {"fbgemm-gpu", "fbgemm-gpu-cpu"})
+        trouble = pip("uninstall", "--yes", *sorted(doomed))
         if trouble:
-            fail(f"cannot remove the packages of the {other} set-up: {trouble}; remove {VENV} and run again")
+            fail(f"cannot remove packages that do not belong in a {device} set-up: {trouble}; remove {VENV} and run again")
 
 
 def install_packages(device: str) -> None:
-    lock = lock_path(device)
-    torch = re.search(r"^torch==\S+\+cpu", lock.read_text(), flags=re.MULTILINE)
-    if torch:  # not on PyPI
-        install = ["install", "--no-deps", torch.group()]
-        if pip(*install):
-            trouble = pip(*install, "--index-url", TORCH_CPU_INDEX)
+    if device == "cpu":  # its torch is not on PyPI
+        torch = f"torch=={pins(device)['torch']}"
+        if pip("install", "--no-deps", torch):
+            trouble = pip("install", "--no-deps", "--index-url", TORCH_CPU_INDEX, torch)
             if trouble:
-                fail(f"{torch.group()} is neither on the configured package indexes nor to be had from {TORCH_CPU_INDEX} ({shorten(trouble)})")
-    trouble = pip("install", "--no-deps", "--requirement", str(lock))
+                fail(f"no {torch} on the configured package indexes nor on {TORCH_CPU_INDEX}: {trouble}; check the network and run again")
+    trouble = pip("install", "--no-deps", "--requirement", str(lock_path(device)))
     if trouble:
-        fail(f"pip could not install {lock.relative_to(ROOT)}: {shorten(trouble)}; check the network and run again (all output: {LOG})")
+        fail(f"pip could not install requirements/{device}.lock: {trouble}; check the network and run again (all output: {LOG})")
     trouble = pip("install", "--no-deps", "--no-build-isolation", "--editable", ".")
     if trouble:
-        fail(f"pip could not install the project itself: {shorten(trouble)} (all output: {LOG})")
-
-
-def shorten(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "..."
+        fail(f"pip could not install the project itself: {trouble} (all output: {LOG})")
 
 
 def set_up(forced: str | None) -> None:
     device = chosen_device(forced)
-    wanted = wanted_stamp(device)
-    if read_stamp() == wanted and (VENV / "bin" / "python").exists():
+    if is_current(device):
         print(f".venv is up to date ({device})")
         return
     start = time.monotonic()
     check_disk(device)
-    count = len(names_in(lock_path(device)))
-    print(f"setting up .venv for {device} with Python {platform.python_version()}: {count} packages, a few minutes", flush=True)
+    print(f"setting up .venv for {device} with Python {platform.python_version()}: {len(pins(device))} packages, a few minutes", flush=True)
     STAMP.unlink(missing_ok=True)
     make_venv()
     clear_leftovers(device)
     install_packages(device)
-    STAMP.write_text(json.dumps(wanted))
+    STAMP.write_text(json.dumps(wanted_stamp(device)))
     print(f".venv is ready ({time.monotonic() - start:.0f} s)")
 
 
