@@ -1,0 +1,222 @@
+"""A bounded queue over TorchX: runs jobs as slots get free, judges them by their result files, and tries failed ones again.
+
+TorchX's local scheduler starts all it is given at once and never tries again, and a cluster's queue knows nothing of our
+result files; so each job is an app of its own, and this queue does the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from torchx.runner import Runner
+from torchx.runner import config as torchx_config
+from torchx.specs import AppDef, CfgVal
+
+from launch.causes import Failure, failure
+from launch.devices import LOCAL, Slots
+from launch.errors import LaunchError
+from launch.jobs import Job, ddp_app
+from launch.stop import Stop
+from recsys_nas.config import LaunchConfig
+
+TICK_SECONDS = 0.2
+CLUSTER_POLL_SECONDS = 5.0
+COMBINED = "combined.log"
+
+AppBuilder = Callable[[Job, LaunchConfig, Path, Mapping[str, str]], AppDef]
+
+
+@dataclass
+class Attempt:
+    """One try at one job. All that it prints lands below `logs`; `retries` is how many more there may be."""
+
+    job: Job
+    number: int
+    logs: Path
+    retries: int
+    gpus: tuple[str, ...] = ()
+    handle: str = ""
+    started: float = field(default_factory=time.time)
+
+    @property
+    def seconds(self) -> float:
+        return time.time() - self.started
+
+    @property
+    def log(self) -> Path:
+        """The file to follow, where the scheduler keeps one; else the folder."""
+        return path if (path := self.logs / COMBINED).exists() else self.logs
+
+    def link_log(self) -> None:
+        """Give the local scheduler's log a name that a person can find."""
+        for path in self.logs.glob(f"torchx/*/*/0/{COMBINED}"):
+            (self.logs / COMBINED).symlink_to(path.relative_to(self.logs))
+
+
+class Observer(Protocol):
+    """Who shows the queue's progress; see `launch.progress`."""
+
+    def started(self, attempt: Attempt) -> None: ...
+    def finished(self, attempt: Attempt) -> None: ...
+    def failed(self, attempt: Attempt, why: Failure, again_in: float | None) -> None: ...
+    def update(self, running: Sequence[Attempt], waiting: Sequence[Job]) -> None: ...
+
+
+@dataclass
+class _Waiting:
+    job: Job
+    retries: int
+    not_before: float = 0.0
+
+
+@dataclass
+class JobQueue:
+    """Runs jobs on the scheduler that `launch` names, each attempt with its own folder below `logs`."""
+
+    runner: Runner
+    launch: LaunchConfig
+    slots: Slots
+    logs: Path
+    observer: Observer
+    stop: Stop
+    build: AppBuilder = ddp_app
+    backoff_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        self._options = scheduler_options(self.runner, self.launch)
+        self._waiting: list[_Waiting] = []
+        self._running: list[Attempt] = []
+        self._failures: dict[str, Failure] = {}
+        self._free_gpus = list(self.slots.gpus or ())
+        self._next_poll = 0.0
+
+    def run(self, jobs: Sequence[Job], after_each: Callable[[], None] = lambda: None) -> dict[str, Failure]:
+        """Run the jobs that are not done, in the order of the list as far as they are ready; returns failures by job name.
+
+        `after_each` is called at the start and after each success, for work that makes further jobs ready. Jobs that never
+        get ready, since what they need failed, are not run. Raises Stopped when asked to stop. However it ends, nothing it
+        started is left running.
+        """
+        self._waiting = [_Waiting(job, self.launch.retries) for job in jobs if not job.is_done]
+        try:
+            after_each()
+            while self._running or any(entry.job.is_ready for entry in self._waiting):
+                self.stop.check()
+                for attempt in self._finished():
+                    self.observer.finished(attempt)
+                    after_each()
+                self._start_ready()
+                self.observer.update(self._running, [entry.job for entry in self._waiting])
+                time.sleep(TICK_SECONDS)
+        finally:
+            self._cancel(self._running)
+        return self._failures
+
+    def _finished(self) -> list[Attempt]:
+        """Attempts that succeeded since the last call. Those that failed are queued again or given up on the way."""
+        if time.monotonic() < self._next_poll:
+            return []
+        self._next_poll = time.monotonic() + (0.0 if self.launch.scheduler == LOCAL else CLUSTER_POLL_SECONDS)
+        succeeded = []
+        for attempt in list(self._running):
+            state = self._end_state(attempt)
+            if state is None:
+                continue
+            self._running.remove(attempt)
+            self._free_gpus.extend(attempt.gpus)
+            if attempt.job.is_done:
+                succeeded.append(attempt)
+            else:
+                self._fail(attempt, self._why(attempt, state))
+        return succeeded
+
+    def _end_state(self, attempt: Attempt) -> str | None:
+        """How the attempt ended, in TorchX's words, or None while it runs. One past its time limit is ended here."""
+        status = self.runner.status(attempt.handle)
+        if status is None:
+            return "UNKNOWN"
+        if status.is_terminal():
+            return status.state.name
+        if attempt.seconds < self.launch.timeout_minutes * 60:
+            return None
+        self._cancel([attempt])
+        return "TIMEOUT"
+
+    def _why(self, attempt: Attempt, state: str) -> Failure:
+        if state == "TIMEOUT":
+            return Failure(f"ran past launch.timeout_minutes = {self.launch.timeout_minutes:g}")
+        if state == "SUCCEEDED":
+            return Failure(f"ended without writing {attempt.job.missing[0]}")
+        return failure(attempt.logs, state)
+
+    def _fail(self, attempt: Attempt, why: Failure) -> None:
+        if why.user_error or not attempt.retries:
+            self._failures[attempt.job.name] = why
+            self.observer.failed(attempt, why, again_in=None)
+            return
+        wait = self.backoff_seconds * 2 ** (self.launch.retries - attempt.retries)
+        self._waiting.insert(0, _Waiting(attempt.job, attempt.retries - 1, time.time() + wait))
+        self.observer.failed(attempt, why, again_in=wait)
+
+    def _start_ready(self) -> None:
+        for entry in list(self._waiting):
+            if len(self._running) >= self.slots.jobs:
+                return
+            if entry.job.is_ready and time.time() >= entry.not_before:
+                self._waiting.remove(entry)
+                self._start(entry)
+
+    def _start(self, entry: _Waiting) -> None:
+        number = 1
+        while (logs := self.logs / entry.job.name / f"attempt={number}").exists():
+            number += 1
+        logs.mkdir(parents=True)
+        attempt = Attempt(entry.job, number, logs, entry.retries, gpus=self._take_gpus())
+        environment = {} if self.slots.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(attempt.gpus)}
+        options = {**self._options, "log_dir": str(logs)}
+        try:
+            app = self.build(entry.job, self.launch, logs, environment)
+            attempt.handle = self.runner.run(app, self.launch.scheduler, options)
+        except Exception as error:  # whatever a scheduler's client raises: sbatch refused, no route to the cluster ...
+            self._free_gpus.extend(attempt.gpus)
+            self._fail(attempt, Failure(f"{self.launch.scheduler} did not take it: {error}"))
+            return
+        attempt.link_log()
+        self._running.append(attempt)
+        self.observer.started(attempt)
+
+    def _take_gpus(self) -> tuple[str, ...]:
+        count = self.launch.gpus if self.slots.gpus is not None else 0
+        taken, self._free_gpus = self._free_gpus[:count], self._free_gpus[count:]
+        return tuple(taken)
+
+    def _cancel(self, attempts: Sequence[Attempt]) -> None:
+        """End them all at once: a local scheduler waits seconds for each to go."""
+        if attempts:
+            with ThreadPoolExecutor(len(attempts)) as pool:
+                list(pool.map(lambda attempt: self.runner.cancel(attempt.handle), attempts))
+
+
+def scheduler_options(runner: Runner, launch: LaunchConfig) -> dict[str, CfgVal]:
+    """`launch.scheduler_options` in the scheduler's own types, completed from .torchxconfig. Raises LaunchError.
+
+    Making them also makes the scheduler, so call this before taking over signals.
+    """
+    if launch.scheduler not in runner.scheduler_backends():
+        known = ", ".join(runner.scheduler_backends())
+        raise LaunchError(f"launch.scheduler = {launch.scheduler!r}: TorchX knows {known}")
+    try:
+        accepted = runner.scheduler_run_opts(launch.scheduler)
+    except Exception as error:  # each scheduler needs its own client library or programme
+        raise LaunchError(f"launch.scheduler = {launch.scheduler!r} cannot be used here: {error}") from error
+    if unknown := [name for name in launch.scheduler_options if accepted.get(name) is None]:
+        names = ", ".join(name for name, _ in accepted)
+        raise LaunchError(f"launch.scheduler_options: {launch.scheduler} has no option {unknown[0]!r}; it knows {names}")
+    options = accepted.cfg_from_str(",".join(f"{name}={value}" for name, value in launch.scheduler_options.items()))
+    torchx_config.apply(launch.scheduler, options)
+    return options
