@@ -1,0 +1,84 @@
+"""The `data-prep` command. Each verb's work is imported only when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.errors import DataError
+
+EXIT_FAULTS, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns 0, 1 when `verify` found faults, 2 after a user error, or 130 after Ctrl-C."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except DataError as error:
+        return _fail(str(error), EXIT_ERROR)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; what is finished is kept, run again to continue", EXIT_ERROR)
+    except KeyboardInterrupt:
+        return _fail("interrupted; finished days are kept, run the same command again to continue", EXIT_INTERRUPTED)
+    return code
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}" if code == EXIT_ERROR else message, file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="data-prep", description="From raw click logs to shards, a day at a time.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_synth(verbs)
+    return parser
+
+
+def _verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    return verbs.add_parser(
+        name, help=summary, description=summary, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _add_synth(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "synth",
+        "make Criteo-format logs of a world whose best AUC is known",
+        "  data-prep synth --out raw/ --days 6 --rows-per-day 200000 --seed 0",
+    )
+    verb.add_argument("--out", type=Path, required=True, help="folder for day_0, day_1, ... and truth.json")
+    verb.add_argument("--days", type=int, default=6)
+    verb.add_argument("--rows-per-day", type=int, default=200_000)
+    verb.add_argument("--seed", type=int, default=0, help="the world and its rows; same seed, same bytes")
+    verb.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
+    verb.set_defaults(run=_synth)
+
+
+def _synth(arguments: argparse.Namespace) -> int:
+    from data_prep.pool import default_workers
+    from data_prep.synth import SynthParameters, finished_truth, synthesise
+
+    start = time.monotonic()
+    parameters = SynthParameters(arguments.seed, arguments.rows_per_day, arguments.days)
+    rows = f"{parameters.days} days of {parameters.rows_per_day:,} rows in {arguments.out}"
+    truth = finished_truth(arguments.out, parameters)
+    if truth is not None:
+        print(f"already there: {rows}; nothing to do")
+    else:
+        truth = synthesise(arguments.out, parameters, arguments.workers or default_workers())
+        print(f"made {rows} in {time.monotonic() - start:.1f} s")
+    best = ", ".join(f"{figures['auc']:.4f} up to order {order}" for order, figures in truth["bayes_by_order"].items())
+    print(f"best possible on day {truth['bayes']['day']}: log loss {truth['bayes']['logloss']:.4f}, AUC {best}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""One job per day in a pool of processes, which ends as a whole: on a fault, on Ctrl-C, and when its parent is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.sharedctypes import RawArray
+from typing import Any, TypeVar
+
+from data_prep.errors import DataError
+from data_prep.progress import Progress
+
+Report = Callable[[int, int], None]
+"""Called by a job, now and then, with the work done and the rows handled so far."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+SECONDS_BETWEEN_UPDATES = 0.2
+
+_counts: Any = None
+"""In a worker: work done and rows handled, two numbers a task, shared with the parent. A task writes only its own."""
+
+
+def default_workers() -> int:
+    """As many as this process has cores to run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_tasks(
+    job: Callable[[Task, Report], Result], tasks: Sequence[Task], workers: int, progress: Progress
+) -> Iterator[tuple[Task, Result]]:
+    """Run `job` on each task and yield each with its result as it ends, in no fixed order.
+
+    `job` must be a function of a module, its task and result picklable. One worker or one task runs in this process.
+    What a job raises ends the others and is raised here; DataError when a worker died.
+    """
+    if min(workers, len(tasks)) <= 1:
+        yield from _run_here(job, tasks, progress)
+    else:
+        yield from _run_pool(job, tasks, min(workers, len(tasks)), progress)
+
+
+def _run_here(job: Callable[[Task, Report], Result], tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Result]]:
+    before = (0, 0)
+    for task in tasks:
+        latest = (0, 0)
+
+        def report(done: int, rows: int) -> None:
+            nonlocal latest
+            latest = (done, rows)
+            progress.update(before[0] + done, before[1] + rows)
+
+        yield task, job(task, report)
+        before = (before[0] + latest[0], before[1] + latest[1])
+
+
+def _run_pool(
+    job: Callable[[Task, Report], Result], tasks: Sequence[Task], workers: int, progress: Progress
+) -> Iterator[tuple[Task, Result]]:
+    counts = RawArray("q", 2 * len(tasks))
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, context, _start_worker, (counts,))
+    try:
+        futures = {executor.submit(_call, job, index, task): task for index, task in enumerate(tasks)}
+        pending: set[Future[Result]] = set(futures)
+        while pending:
+            ended, pending = wait(pending, SECONDS_BETWEEN_UPDATES, FIRST_COMPLETED)
+            progress.update(sum(counts[::2]), sum(counts[1::2]))
+            for future in ended:
+                yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise DataError("a worker process died, perhaps for want of memory; run again to continue, with fewer --workers") from None
+    finally:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker(counts: Any) -> None:
+    """Ctrl-C is the parent's to handle; a worker whose parent is gone must not go on writing."""
+    global _counts
+    _counts = counts
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _call(job: Callable[[Task, Report], Result], index: int, task: Task) -> Result:
+    def report(done: int, rows: int) -> None:
+        _counts[2 * index], _counts[2 * index + 1] = done, rows
+
+    return job(task, report)

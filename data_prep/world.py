@@ -1,0 +1,183 @@
+"""The synthetic world: which columns a made-up log has, and what each cell does to the chance of a click.
+
+The ground truth is additive on the logit scale: an effect of order k multiplies k latent numbers, one looked up in each
+of its k columns. A gap (an empty cell) has latent 0, so it only switches off the effects it takes part in. Latents of
+pairs and triples have mean 0 and variance 1 under the popularity of their levels: a pair leaves no first-order shadow,
+and the `strength` of an effect is the standard deviation of what it adds to the logit.
+
+Cells are drawn with sums, quotients and square roots alone, which IEEE 754 rounds alike on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.schema import NUM_CRITEO_DENSE, NUM_CRITEO_SPARSE
+
+WORLD_VERSION = 1
+NUM_ORDERS = 3
+DRIFT_DAYS = 8
+POPULARITY_DRIFT = 0.5
+LOGIT_DRIFT = 0.05
+INTEGER_LEVELS = 1 << 14
+NOISE_CARDINALITIES = (20_000, 300, 50_000, 1_000, 10_000, 2_000, 30_000, 500, 5_000, 3, 15_000, 100, 700)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An effect to plant: its columns (their number is its order) and its standard deviation on the logit scale."""
+
+    columns: tuple[str, ...]
+    strength: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a world is made from; columns without a planted effect are noise.
+
+    `cardinalities` of the categorical columns that matter, `gaps` (shares of empty cells) by column, `intercept` the
+    logit of a row without effects. The defaults are tuned so that one pass over a million rows can learn most of it:
+    few levels a planted column, one latent number a level (heavy tails of ids would hide the signal).
+    """
+
+    planted: tuple[Planted, ...] = (
+        Planted(("I1",), 0.36),
+        Planted(("I4",), 0.24),
+        Planted(("I7",), 0.36),
+        Planted(("C3",), 0.48),
+        Planted(("C10",), 0.42),
+        Planted(("C19",), 0.36),
+        Planted(("C1", "C2"), 0.5),
+        Planted(("C6", "C14"), 0.45),
+        Planted(("C9", "C17"), 0.4),
+        Planted(("I11", "C13"), 0.4),
+        Planted(("C5", "C16", "C22"), 0.5),
+    )
+    cardinalities: Mapping[str, int] = field(default_factory=lambda: dict(
+        C1=60, C2=40, C3=30, C5=6, C6=80, C9=50, C10=100, C13=60, C14=50, C16=5, C17=40, C19=20, C22=6,
+    ))  # fmt: skip
+    gaps: Mapping[str, float] = field(default_factory=lambda: dict(
+        I1=0.05, I2=0.2, I3=0.2, I5=0.03, I6=0.2, I10=0.45, I12=0.75,
+        C3=0.03, C4=0.03, C6=0.02, C12=0.03, C17=0.03, C19=0.1, C24=0.4, C25=0.4, C26=0.4,
+    ))  # fmt: skip
+    intercept: float = -3.7
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column whose cells take levels 0..n-1; level n is a gap.
+
+    values [n] are what the levels stand for, as numbers; popularity [n] sums to 1; phase [n] places each level in the
+    drift of popularity from day to day; gap is the share of empty cells.
+    """
+
+    name: str
+    is_integer: bool
+    values: NDArray[np.int64]
+    popularity: NDArray[np.float64]
+    phase: NDArray[np.float64]
+    gap: float
+
+    def upper_ends(self, day: int) -> NDArray[np.float64]:
+        """Upper end of each level's share of [0, 1) on `day`, the gap's last: [n + 1]. A uniform draw falls on its level."""
+        wave = np.abs(4 * ((self.phase + day / DRIFT_DAYS) % 1.0) - 2) - 1
+        ends = np.cumsum(self.popularity * (1 + POPULARITY_DRIFT * wave))
+        return np.append(ends / ends[-1] * (1 - self.gap), 1.0)
+
+    def texts(self) -> list[bytes]:
+        """What a cell of each level holds in the file: [n + 1], the last one empty."""
+        form = b"%d" if self.is_integer else b"%08x"
+        return [form % value for value in self.values.tolist()] + [b""]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A planted effect, ready to compute: positions of its columns, and for each its latents [n + 1]."""
+
+    planted: Planted
+    positions: tuple[int, ...]
+    latents: tuple[NDArray[np.float64], ...]
+
+    @property
+    def order(self) -> int:
+        return len(self.positions)
+
+    def logit(self, levels: NDArray[np.int32]) -> NDArray[np.float64]:
+        """What the effect adds to the logit of each row: [R], from levels [columns, R]."""
+        product = np.full(levels.shape[1], self.planted.strength)
+        for position, latent in zip(self.positions, self.latents, strict=True):
+            product *= latent[levels[position]]
+        return product
+
+
+@dataclass(frozen=True)
+class World:
+    """Columns in the order of the file, integers first, and the effects among them."""
+
+    columns: tuple[Column, ...]
+    effects: tuple[Effect, ...]
+    intercept: float
+
+    def logits_by_order(self, levels: NDArray[np.int32], day: int) -> NDArray[np.float64]:
+        """The true logit of each row with the effects of order 1 alone, up to 2, and up to 3: [3, R], from levels [columns, R]."""
+        by_order = np.zeros((NUM_ORDERS, levels.shape[1]))
+        by_order[0] = self.intercept + LOGIT_DRIFT * (abs(4 * ((day / DRIFT_DAYS + 0.3) % 1.0) - 2) - 1)
+        for effect in self.effects:
+            by_order[effect.order - 1] += effect.logit(levels)
+        return np.cumsum(by_order, axis=0)
+
+
+def make_world(seed: int, plan: Plan | None = None) -> World:
+    """The world of a seed: the same for all days and any number of rows."""
+    plan = plan or Plan()
+    integers = [_integer_column(i, seed, plan) for i in range(1, NUM_CRITEO_DENSE + 1)]
+    columns = (*integers, *(_categorical_column(i, seed, plan) for i in range(1, NUM_CRITEO_SPARSE + 1)))
+    position = {column.name: index for index, column in enumerate(columns)}
+    effects = []
+    for number, planted in enumerate(plan.planted):
+        rng = generator(seed, "effect", number)
+        where = tuple(position[name] for name in planted.columns)
+        effects.append(Effect(planted, where, tuple(_latent(columns[index], len(where), rng) for index in where)))
+    return World(columns, tuple(effects), plan.intercept)
+
+
+def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+    """A stream of its own for each purpose and numbers, so that nothing depends on what was drawn before."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, int.from_bytes(purpose.encode()), *numbers])))
+
+
+def _categorical_column(number: int, seed: int, plan: Plan) -> Column:
+    """Zipf popularity: exponent 5/4, or 1/2 for the few levels of a column made for triples. Values are distinct 32-bit ids."""
+    name = f"C{number}"
+    rng = generator(seed, "categorical", number)
+    size = plan.cardinalities.get(name, NOISE_CARDINALITIES[number % len(NOISE_CARDINALITIES)])
+    rank = np.arange(1, size + 1, dtype=np.float64)
+    weight = 1 / np.sqrt(rank) if size <= 8 else 1 / (rank * np.sqrt(np.sqrt(rank)))
+    values = rng.choice(1 << 32, size, replace=False)
+    return Column(name, False, values, weight / np.cumsum(weight)[-1], rng.random(size), plan.gaps.get(name, 0.0))
+
+
+def _integer_column(number: int, seed: int, plan: Plan) -> Column:
+    """Heavy-tailed like Criteo's integers: log-logistic, on a grid of equally likely levels; I2 reaches down to -2."""
+    name = f"I{number}"
+    middle = (np.arange(INTEGER_LEVELS) + 0.5) / INTEGER_LEVELS
+    scale = generator(seed, "integer", number).integers(2, 60)
+    values = np.floor(scale * (middle / (1 - middle))).astype(np.int64) - (2 if name == "I2" else 0)
+    popularity = np.full(INTEGER_LEVELS, 1 / INTEGER_LEVELS)
+    return Column(name, True, values, popularity, np.zeros(INTEGER_LEVELS), plan.gaps.get(name, 0.0))
+
+
+def _latent(column: Column, order: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """One latent number a level and 0 for the gap, variance 1: [n + 1].
+
+    An integer acts through log(1 + max(x, 0)). At order 1 that is not centred, because preprocessing maps a gap and a zero alike to 0.
+    """
+    raw = np.log1p(np.maximum(column.values, 0)) if column.is_integer else rng.random(len(column.values)) - 0.5
+    mean = np.dot(column.popularity, raw)
+    deviation = np.sqrt(np.dot(column.popularity, (raw - mean) ** 2))
+    centred = raw if column.is_integer and order == 1 else raw - mean
+    return np.append(centred / deviation, 0.0)
