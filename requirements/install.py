@@ -185,10 +185,11 @@ def set_up(forced: str | None) -> None:
         return
     start = time.monotonic()
     check_disk(device)
-    print(f"setting up .venv for {device} with Python {platform.python_version()}: {len(pins(device))} packages, a few minutes", flush=True)
     STAMP.unlink(missing_ok=True)
     make_venv()
     clear_leftovers(device)
+    missing = len(pins(device).items() - installed().items())
+    print(f"setting up .venv for {device}: {missing} of {len(pins(device))} packages to install", flush=True)
     install_packages(device)
     STAMP.write_text(json.dumps(wanted_stamp(device)))
     print(f".venv is ready ({time.monotonic() - start:.0f} s)")
@@ -196,8 +197,10 @@ def set_up(forced: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=sorted(NEEDED_GB), help="default: that of the present .venv, else what the machine has")
+    parser.add_argument("--device", help="cpu or cuda; default: that of the present .venv, else what the machine has")
     arguments = parser.parse_args()
+    if arguments.device not in (None, *NEEDED_GB):
+        fail(f"no device {arguments.device!r}: choose cpu or cuda, as in `make setup DEVICE=cpu`")
     use_supported_python()
     if platform.system() != "Linux":
         fail(f"Linux is needed, since fbgemm-gpu has no packages for {platform.system()}; a Linux container works")
