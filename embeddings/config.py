@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,5 +28,6 @@ class EmbeddingConfig:
             raise ValueError(f"embedding.dim = {self.dim}: must be a positive multiple of 4 (a limit of the lookup kernels)")
         if self.max_rows < 0:
             raise ValueError(f"embedding.max_rows = {self.max_rows}: must be 0 (no cap) or a number of rows")
-        if self.learning_rate <= 0:
-            raise ValueError(f"embedding.learning_rate = {self.learning_rate}: must be above 0")
+        for name in ("learning_rate", "eps", "init_scale"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"embedding.{name} = {getattr(self, name)}: must be finite and above 0")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +42,8 @@ class DataConfig:
         for name in ("search_days", "train_days"):
             days = parse_days(getattr(self, name), f"data.{name}")
             if self.test_day in days:
-                raise ValueError(f"data.{name} = {getattr(self, name)!r} holds the test day {self.test_day}: leave it out, or results are worthless")
+                value = getattr(self, name)
+                raise ValueError(f"data.{name} = {value!r} holds the test day {self.test_day}: leave it out, or results are worthless")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class SearchConfig:
             raise ValueError(f"search.warmup_share = {self.warmup_share}: must lie in [0, 1)")
         if not 0 < self.threshold < 1:
             raise ValueError(f"search.threshold = {self.threshold}: must lie between 0 and 1")
-        if self.cost_weight < 0:
+        if not all(0 <= beta < 1 for beta in self.alpha_betas):
+            raise ValueError(f"search.alpha_betas = {list(self.alpha_betas)}: both must lie in [0, 1)")
+        if not 0 <= self.cost_weight < math.inf:
             raise ValueError(f"search.cost_weight = {self.cost_weight}: must be 0 or more")
 
 
@@ -99,6 +104,9 @@ class RetrainConfig:
         _positive(self, "retrain", "batch_size", "learning_rate", "epochs")
         if not self.seeds:
             raise ValueError("retrain.seeds is empty: name at least one seed")
+        # A seed counted twice would narrow every confidence interval.
+        if min(self.seeds) < 0 or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"retrain.seeds = {list(self.seeds)}: must be 0 or more, each named once")
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,12 @@ class Config:
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
 
+    def __post_init__(self) -> None:
+        if Path(self.name).name != self.name or self.name in ("", ".."):
+            raise ValueError(f"name = {self.name!r}: must be the name of a folder in `output`, without slashes")
+        if self.seed < 0:
+            raise ValueError(f"seed = {self.seed}: must be 0 or more")
+
     @property
     def run_folder(self) -> Path:
         return Path(self.output) / self.name
@@ -144,14 +158,12 @@ class Config:
 def parse_days(text: str, where: str) -> tuple[int, ...]:
     """`"0-2,5"` -> `(0, 1, 2, 5)`. Raises ValueError naming `where` on anything else, an empty set included."""
     days: set[int] = set()
-    try:
-        for piece in text.split(","):
-            first, _, last = piece.partition("-")
-            days.update(range(int(first), int(last or first) + 1))
-    except ValueError:
-        days.clear()
-    if not days:
-        raise ValueError(f"{where} = {text!r}: write days as '0-4' or '0,2,5'")
+    for piece in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", piece)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise ValueError(f"{where} = {text!r}: write days as '0-4' or '0,2,5'")
+        days.update(range(first, last + 1))
     return tuple(sorted(days))
 
 
@@ -193,8 +205,8 @@ def to_toml(config: Config) -> str:
 
 def _positive(config: Any, section: str, *names: str) -> None:
     for name in names:
-        if getattr(config, name) <= 0:
-            raise ValueError(f"{section}.{name} = {getattr(config, name)}: must be above 0")
+        if not 0 < getattr(config, name) < math.inf:
+            raise ValueError(f"{section}.{name} = {getattr(config, name)}: must be finite and above 0")
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
