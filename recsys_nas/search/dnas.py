@@ -8,12 +8,16 @@ gate without noise, `p = sigmoid(alpha)`.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recsys_nas.cost import dense_flops, expected_dense_flops
 from recsys_nas.model import InteractionArch
 from recsys_nas.space import Gate, SearchSpace
+
+# Keeps the noise apart from other draws that are keyed by the same seed.
+NOISE_STREAM = 1
 
 
 class GatedNetwork(nn.Module):
@@ -37,9 +41,10 @@ class GatedNetwork(nn.Module):
 
     def _noise(self, step: int, step_rows: int) -> Tensor:
         """Logistic noise `[step_rows, gates]`, keyed by seed and step alone: the same after a resume and for any world size."""
-        generator = torch.Generator().manual_seed((self.seed << 32) + step)
-        uniform = torch.rand(step_rows, len(self.alphas), generator=generator).clamp_(1e-6, 1 - 1e-6)
-        return torch.logit(uniform)
+        # Not torch.Generator: on CPU it heeds only the lower 32 bits of a seed, so seed and step would not both fit.
+        generator = np.random.Generator(np.random.Philox([self.seed, step, NOISE_STREAM]))
+        uniform = torch.from_numpy(generator.random((step_rows, len(self.alphas)), dtype=np.float32))
+        return torch.logit(uniform, eps=1e-6)
 
     def probabilities(self) -> dict[Gate, Tensor]:
         """`sigmoid(alpha)` of each gate."""
