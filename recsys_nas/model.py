@@ -1,6 +1,6 @@
 """The interaction network of an `Architecture`: from the two streams to one logit.
 
-One forward pass serves the stand-alone model, the whole supernet under gates (`recsys_nas.search.gates`) and a sliced
+One forward pass serves the stand-alone model, the whole supernet under gates (`recsys_nas.search.dnas`) and a sliced
 path through it (`recsys_nas.supernet`), so that they cannot drift apart.
 """
 
@@ -54,7 +54,7 @@ class InteractionArch(nn.Module):
         modules = {}
         # Sorted, so that a sum of modules has one order and equal networks give equal bits.
         for name in sorted(block.modules):
-            out = block.dense_width if name in block.dense else block.num_tokens
+            out = block.width_of(name)
             layer = LAYERS[name](Shape(dense_in, tokens_in, architecture.embedding_dim, out))
             norm_width = out if name in block.dense else architecture.embedding_dim
             modules[name] = NormalisedModule(layer, norm_width, architecture.normalise)
@@ -68,7 +68,7 @@ class InteractionArch(nn.Module):
             number = int(name)
             inputs = _join(outputs, self.architecture.blocks[number - 1].sources)
             outputs[number] = self._run_block(number, modules, inputs, gates)
-        logits = self.bias
+        logits: Tensor = self.bias
         if self.head.shape[1]:
             read = [stream.flatten(1) for source in sorted(self.architecture.head) if source in outputs for stream in outputs[source]]
             logits = logits + F.linear(torch.cat(read, dim=1), self.head)
@@ -77,16 +77,15 @@ class InteractionArch(nn.Module):
         return logits.squeeze(1)
 
     def _run_block(self, number: int, modules: nn.Module, inputs: Streams, gates: Mapping[Gate, Tensor] | None) -> Streams:
-        made: dict[bool, Tensor] = {}
-        dense_modules = self.architecture.blocks[number - 1].dense
+        made: dict[str, Tensor] = {}
         for name, module in modules.named_children():
             output = module(*inputs)
             if gates is not None:
                 output = output * gates[Gate(number, name)].view(-1, *(1,) * (output.dim() - 1))
-            is_dense = name in dense_modules
-            made[is_dense] = made[is_dense] + output if is_dense in made else output
+            stream = "dense" if name in self.architecture.blocks[number - 1].dense else "sparse"
+            made[stream] = made[stream] + output if stream in made else output
         dense, tokens = inputs
-        return made.get(True, dense[:, :0]), made.get(False, tokens[:, :0])
+        return made.get("dense", dense[:, :0]), made.get("sparse", tokens[:, :0])
 
 
 def head_features(architecture: Architecture, source: int) -> int:

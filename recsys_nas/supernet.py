@@ -6,6 +6,7 @@ the full ones, so a path costs what the stand-alone model costs and normalises o
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import lru_cache
 
 import torch
@@ -33,21 +34,22 @@ class Supernet(nn.Module):
 
     def extract(self, architecture: Architecture) -> InteractionArch:
         """A stand-alone copy of a member, with its own weights; the supernet stays as it is."""
-        derived = InteractionArch(architecture)
-        derived.load_state_dict({name: value.detach().clone() for name, value in self.sliced_parameters(architecture).items()})
-        reference = self.full.bias
-        return derived.to(device=reference.device, dtype=reference.dtype)
+        # Weights are put in place rather than copied in: no draw from the global generator, no rounding to its default type.
+        derived = deepcopy(_skeleton(architecture))
+        weights = {name: value.detach().clone() for name, value in self.sliced_parameters(architecture).items()}
+        derived.load_state_dict(weights, assign=True)
+        return derived
 
     def sliced_parameters(self, architecture: Architecture) -> dict[str, Tensor]:
         """The member's parameters by name, as slices of the full ones that pass gradients on."""
         hull, full = self.full.architecture, self.full
         _check_within(architecture, hull)
-        sliced = {"bias": full.bias}
+        sliced: dict[str, Tensor] = {"bias": full.bias}
         for number in architecture.reachable_blocks():
             block = architecture.blocks[number - 1]
             positions = self._positions(architecture, hull.blocks[number - 1].sources, block.sources)
             for name in block.modules:
-                out = block.dense_width if name in block.dense else block.num_tokens
+                out = block.width_of(name)
                 module = full.blocks[str(number)][name]  # type: ignore[index]
                 norm_width = out if name in block.dense else hull.embedding_dim
                 sliced |= _module_slices(module, f"blocks.{number}.{name}", Part(*positions, out), norm_width)
@@ -59,7 +61,9 @@ class Supernet(nn.Module):
     def _positions(self, architecture: Architecture, all_sources: tuple[int, ...], sources: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Where the member's inputs lie among the hull's: positions of dense features and of tokens."""
         hull, live = self.full.architecture, {0, *architecture.reachable_blocks()}
-        dense, tokens, dense_at, tokens_at = [], [], 0, 0
+        dense: list[int] = []
+        tokens: list[int] = []
+        dense_at, tokens_at = 0, 0
         for source in sorted(all_sources):
             if source in sources and source in live:
                 dense += range(dense_at, dense_at + architecture.dense_width(source))
@@ -70,7 +74,8 @@ class Supernet(nn.Module):
 
     def _head_positions(self, architecture: Architecture) -> Tensor:
         hull, live = self.full.architecture, {0, *architecture.reachable_blocks()}
-        columns, start = [], 0
+        columns: list[int] = []
+        start = 0
         for source in sorted(hull.head):
             if source in architecture.head and source in live:
                 columns += range(start, start + architecture.dense_width(source))

@@ -33,7 +33,7 @@ def module_costs(architecture: Architecture) -> tuple[ModuleCost, ...]:
         dense = sum(architecture.dense_width(source) for source in sources)
         tokens = sum(architecture.num_tokens(source) for source in sources)
         for name in block.modules:
-            out = block.dense_width if name in block.dense else block.num_tokens
+            out = block.width_of(name)
             costs.append(ModuleCost(number, name, LAYERS[name].flops(Shape(dense, tokens, architecture.embedding_dim, out))))
     costs.append(ModuleCost(0, "head", 2 * sum(head_features(architecture, s) for s in architecture.head if s == 0 or s in live)))
     if architecture.linear_skip:
@@ -62,7 +62,8 @@ def expected_dense_flops(space: SearchSpace, probabilities: Mapping[Gate, Tensor
     """FLOPs when each gate is open with its probability; at probabilities of 0 and 1 exactly those of that network.
 
     A module pays for the inputs it reads, so it gets dearer with the probability that earlier blocks make something.
-    Between 0 and 1 it is the multilinear value, not an expectation, where a cost is quadratic in its inputs.
+    Between 0 and 1 it is the cost at the expected widths: an expectation where the cost of a module is linear in what it
+    reads, and a little below one where it is quadratic (cross, dot_product).
     """
     hull = space.full()
     speaks = {0: (1.0, 1.0)} | {number: _speaks(space, number, probabilities) for number in range(1, space.num_blocks + 1)}
@@ -74,7 +75,7 @@ def expected_dense_flops(space: SearchSpace, probabilities: Mapping[Gate, Tensor
     total: Number = torch.zeros(())
     for gate in space.gates:
         block = hull.blocks[gate.block - 1]
-        out = block.dense_width if gate.module in block.dense else block.num_tokens
+        out = block.width_of(gate.module)
         dense, tokens = widths(block.sources)
         total = total + probabilities[gate] * LAYERS[gate.module].flops(Shape(dense, tokens, space.embedding_dim, out))
     dense, tokens = widths(hull.head)

@@ -34,6 +34,10 @@ class Block:
     def modules(self) -> tuple[str, ...]:
         return self.dense + self.sparse
 
+    def width_of(self, module: str) -> int:
+        """What one of its modules makes: a number of features, or of tokens."""
+        return self.dense_width if module in self.dense else self.num_tokens
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -54,16 +58,26 @@ class Architecture:
     linear_skip: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("num_dense", "num_sparse", "embedding_dim"):
-            if getattr(self, name) < (name != "num_dense"):
-                raise ValueError(f"{name} = {getattr(self, name)}: must be positive")
+        for name, least in (("num_dense", 0), ("num_sparse", 1), ("embedding_dim", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least {least}")
         if self.stem not in ("flat", "split"):
             raise ValueError(f"stem = {self.stem!r}: must be 'flat' or 'split'")
         for number, block in enumerate(self.blocks, start=1):
             _check_block(block, number)
+            self._check_inputs(block, number)
         _check_sources(self.head, len(self.blocks) + 1, "head")
         if not self.linear_skip and not any(self.dense_width(s) or self.num_tokens(s) for s in self.head):
             raise ValueError("head: reads nothing, and there is no linear skip; the network would be empty")
+
+    def _check_inputs(self, block: Block, number: int) -> None:
+        """A module whose sources are silent would be a constant."""
+        heard = {"dense": any(map(self.dense_width, block.sources)), "sparse": any(map(self.num_tokens, block.sources))}
+        where = f"blocks[{number - 1}].sources"
+        for name in block.modules:
+            reads = module_kind(name, where).reads
+            if not any(heard[stream] for stream in reads):
+                raise ValueError(f"{where}: {list(block.sources)} make no {' or '.join(reads)} stream for {name!r} to read")
 
     def dense_width(self, source: int) -> int:
         """Features of the dense stream that `source` makes."""
@@ -150,10 +164,8 @@ def _check_block(block: Block, number: int) -> None:
                 raise ValueError(f"{where}.{stream}: {name!r} makes the {makes} stream; move it to {where}.{makes}")
         if len(set(names)) != len(names):
             raise ValueError(f"{where}.{stream}: a module is named twice in {list(names)}")
-        if bool(names) != (width > 0):
+        if width < 0 or bool(names) != bool(width):
             raise ValueError(f"{where}.{width_name} = {width}: must be positive exactly when {where}.{stream} names a module")
-    if block.modules and not block.sources:
-        raise ValueError(f"{where}.sources: empty, so its modules would read nothing")
 
 
 def _check_sources(sources: tuple[int, ...], limit: int, where: str) -> None:
