@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +46,19 @@ class GateVerdict:
 
 def judge(gates: Sequence[Gate], by_day: NDArray[np.float64], threshold: float) -> tuple[GateVerdict, ...]:
     """Verdicts from probabilities `[days, gates]`: kept above `threshold` on average; the best one is kept in any case."""
-    mean = by_day.mean(axis=0)
-    kept = mean > threshold
-    kept[int(mean.argmax())] = True
+    kept = _kept(by_day.mean(axis=0), threshold)
     return tuple(GateVerdict(gate, tuple(map(float, by_day[:, i])), bool(kept[i])) for i, gate in enumerate(gates))
 
 
 def derive(space: SearchSpace, verdicts: Sequence[GateVerdict]) -> Architecture:
     """The network of the kept gates, in canonical form."""
     return space.architecture(verdict.gate for verdict in verdicts if verdict.kept).canonical()
+
+
+def _kept(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
+    kept = probabilities > threshold
+    kept[int(probabilities.argmax())] = True
+    return kept
 
 
 def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -63,19 +68,24 @@ def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
     return float((signs[0] * signs[1]).sum() / scale) if scale else float("nan")
 
 
-def agreement(by_day: NDArray[np.float64], threshold: float) -> dict[str, float] | None:
-    """Mean over all pairs of days of Kendall's tau of the gates and of the Jaccard index of what each day alone keeps."""
+def agreement(by_day: NDArray[np.float64], threshold: float) -> dict[str, float | None] | None:
+    """Mean over all pairs of days of Kendall's tau of the gates and of the Jaccard index of what each day alone keeps.
+
+    None for a single day; a tau of None where no pair of days has rankings to compare.
+    """
     pairs = list(itertools.combinations(by_day, 2))
     if not pairs:
         return None
-    overlaps = [((a > threshold) & (b > threshold)).sum() / max(1, ((a > threshold) | (b > threshold)).sum()) for a, b in pairs]
-    return {"kendall_tau": float(np.nanmean([kendall_tau(a, b) for a, b in pairs])), "jaccard": float(np.mean(overlaps))}
+    taus = [tau for a, b in pairs if not math.isnan(tau := kendall_tau(a, b))]
+    kept = [(_kept(a, threshold), _kept(b, threshold)) for a, b in pairs]
+    overlaps = [(a & b).sum() / (a | b).sum() for a, b in kept]
+    return {"kendall_tau": float(np.mean(taus)) if taus else None, "jaccard": float(np.mean(overlaps))}
 
 
 def aggregate_run(run: Path) -> None:
     """Read every searched day's gates and write `<run>/alphas.json` and `<run>/architecture.json`.
 
-    Raises ConfigError naming the day when one has not been searched, or was searched on another space.
+    Raises ConfigError naming the day when one has not been searched, was searched on another space, or left a damaged file.
     """
     config = load_config(run / "config.toml")
     days = parse_days(config.data.search_days, "data.search_days")
@@ -104,9 +114,11 @@ def _day_probabilities(run: Path, day: int, space: SearchSpace) -> list[float]:
     path = run / "days" / f"day={day:02d}" / "alphas.json"
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = {Gate(gate["block"], gate["module"]): float(gate["probability"]) for gate in record["gates"]}
     except OSError as error:
         raise ConfigError(f"day {day} has not been searched: {path} is missing; run the search again to do it") from error
-    found = {Gate(gate["block"], gate["module"]): float(gate["probability"]) for gate in record["gates"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} and run the search again") from error
     if set(found) != set(space.gates):
         raise ConfigError(f"{path} is of another search space; remove {path.parent} and run the search again")
     return [found[gate] for gate in space.gates]
