@@ -45,7 +45,11 @@ def process_group() -> Iterator[Ranks]:
     device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
     if use_gpu:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if use_gpu else "gloo", timeout=COLLECTIVE_TIMEOUT)
+    backend = "nccl" if use_gpu else "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+    else:  # not under torchrun: alone
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
     finally:
@@ -63,7 +67,7 @@ def run_job(main: Callable[[], None]) -> None:
 
 def _quieten_libraries() -> None:
     """Advice that a user of this project can do nothing about stays out of the logs."""
-    for name in ("torchrec", "torch.fx", "torch.distributed.checkpoint", "fbgemm_gpu"):
+    for name in ("torchrec", "torch.fx", "torch.distributed.checkpoint", "dcp_logger", "c10d-NullHandler-dcp_logger", "fbgemm_gpu"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for category in (FutureWarning, DeprecationWarning, UserWarning):
         warnings.filterwarnings("ignore", category=category, module=r"(torch|torchrec|fbgemm_gpu|torchmetrics|tensorboard)\b.*")

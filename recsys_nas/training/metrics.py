@@ -40,7 +40,7 @@ def quality(probabilities: Tensor, labels: Tensor) -> Quality:
 
 def log_loss(probabilities: Tensor, labels: Tensor) -> float:
     """Mean negative log likelihood, probabilities kept 1e-15 away from 0 and 1."""
-    p = probabilities.clamp(1e-15, 1 - 1e-15)
+    p, labels = probabilities.double().clamp(1e-15, 1 - 1e-15), labels.double()
     return float(-(labels * p.log() + (1 - labels) * (1 - p).log()).mean())
 
 

@@ -1,0 +1,132 @@
+"""`recsys-nas`: the steps of a run one by one, and looks at what it made. Each verb imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+SUCCESS, FAILURE, USER_ERROR = 0, 1, 2
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0, 1 when a check found a problem, 2 for bad input."""
+    arguments = _parser().parse_args(argv)
+    try:
+        handler: Handler = arguments.handler
+        return handler(arguments)
+    except ValueError as error:  # ConfigError and DataError among them
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to continue", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="recsys-nas", description="Architecture search for click-through-rate models.")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, handler: Handler, text: str, example: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(
+            name, help=text, description=text, epilog=f"example: {example}", formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        added.set_defaults(handler=handler)
+        return added
+
+    doctor = verb("doctor", _doctor, "check this machine's installation and say how to mend it", "recsys-nas doctor --json")
+    doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
+
+    search_day = verb("search-day", _search_day, "search one day in this process", "recsys-nas search-day runs/demo --day 3")
+    search_day.add_argument("run", type=Path)
+    search_day.add_argument("--day", type=int, required=True)
+
+    aggregate = verb("aggregate", _aggregate, "derive one architecture from all searched days", "recsys-nas aggregate runs/demo")
+    aggregate.add_argument("run", type=Path)
+
+    retrain = verb("retrain", _retrain, "train and judge one model, all seeds, in this process", "recsys-nas retrain runs/demo --model found")
+    retrain.add_argument("run", type=Path)
+    retrain.add_argument("--model", required=True)
+
+    compare = verb("compare", _compare, "gather all results into results.json and print the table", "recsys-nas compare runs/demo")
+    compare.add_argument("run", type=Path)
+
+    report = verb("report", _report, "write report.html from the run folder", "recsys-nas report runs/demo")
+    report.add_argument("run", type=Path)
+
+    show = verb("show", _show, "print an architecture: blocks, inputs, cost by module", "recsys-nas show runs/demo/architecture.json")
+    show.add_argument("architecture", type=Path)
+    return parser
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from recsys_nas.doctor import run_doctor
+
+    return run_doctor(as_json=arguments.json)
+
+
+def _search_day(arguments: argparse.Namespace) -> int:
+    from recsys_nas.jobs.assembly import Run
+    from recsys_nas.jobs.environment import process_group
+    from recsys_nas.jobs.search_day import search_day
+
+    run = Run.open(_run_folder(arguments.run))
+    with process_group() as ranks:
+        search_day(run, arguments.day, ranks)
+    return SUCCESS
+
+
+def _aggregate(arguments: argparse.Namespace) -> int:
+    from recsys_nas.search.aggregate import aggregate_run
+
+    aggregate_run(_run_folder(arguments.run))
+    print(f"wrote {arguments.run}/alphas.json and {arguments.run}/architecture.json")
+    return SUCCESS
+
+
+def _retrain(arguments: argparse.Namespace) -> int:
+    from recsys_nas.jobs.assembly import Run
+    from recsys_nas.jobs.environment import process_group
+    from recsys_nas.jobs.retrain import retrain
+
+    run = Run.open(_run_folder(arguments.run))
+    with process_group() as ranks:
+        for seed in run.config.retrain.seeds:
+            retrain(run, arguments.model, seed, ranks)
+    return SUCCESS
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from recsys_nas.report.results import write_results
+    from recsys_nas.report.table import print_results
+
+    print_results(write_results(_run_folder(arguments.run)))
+    return SUCCESS
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from recsys_nas.report.page import write_report
+
+    print(f"wrote {write_report(_run_folder(arguments.run))}")
+    return SUCCESS
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from recsys_nas.report.architecture_text import architecture_text
+    from recsys_nas.space import load_architecture
+
+    print(architecture_text(load_architecture(arguments.architecture)))
+    return SUCCESS
+
+
+def _run_folder(path: Path) -> Path:
+    if not (path / "config.toml").is_file():
+        raise ValueError(f"{path} is no run folder: it holds no config.toml; a search makes one")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""A run folder over small fabricated shards, and a process group of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from recsys_nas.config import from_mapping, to_toml
+from recsys_nas.jobs.environment import Ranks, process_group
+from tests.fabricated_shards import write_shards
+
+
+def write_run(folder: Path) -> Path:
+    """A run over 2 days of 2,048 rows and a test day, its config written."""
+    shards = folder / "shards"
+    write_shards(shards, days=3, rows_per_part=(1536, 512))
+    config = from_mapping(
+        {
+            "name": "run",
+            "output": str(folder),
+            "data": {"shards": str(shards), "search_days": "0-1", "train_days": "0-1", "test_day": 2},
+            "embedding": {"dim": 4},
+            "space": {"dense_width": 8, "num_tokens": 2, "dense_modules": ["linear", "fm", "dot_product"], "sparse_modules": ["embedded_fc"]},
+            "search": {"batch_size": 128, "checkpoint_every_steps": 5},
+            "retrain": {"models": ["mlp"], "seeds": [0, 1], "batch_size": 128},
+        },
+        where="test",
+    )
+    config.run_folder.mkdir()
+    (config.run_folder / "config.toml").write_text(to_toml(config))
+    return config.run_folder
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path)
+
+
+@pytest.fixture(scope="package")
+def ranks() -> Iterator[Ranks]:
+    torch.set_num_threads(1)
+    with process_group() as alone:
+        yield alone

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.atomic import write_json
+from recsys_nas.config import ConfigError
+from recsys_nas.jobs.assembly import Run
+from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.retrain import build_network, retrain
+from recsys_nas.space import Architecture, Block
+
+FM = Architecture(2, 3, 4, (Block((0,), ("fm",), 8),), (1,))
+
+
+def result(folder: Path, model: str, seed: int) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((folder / "retrain" / model / f"seed={seed}" / "result.json").read_text())
+    return value
+
+
+def test_the_found_network_is_trained_judged_and_priced(run_folder: Path, ranks: Ranks) -> None:
+    write_json(run_folder / "architecture.json", FM.to_json())
+    config = run_folder / "config.toml"
+    config.write_text(config.read_text().replace("epochs = 1", "epochs = 8"))
+    run = Run.open(run_folder)
+    retrain(run, "found", 0, ranks)
+    judged = result(run_folder, "found", 0)
+    assert judged["auc"] > 0.65, "the planted pair was not learnt"
+    assert judged["test_rows"] == 2048
+    # fm 4 -> 8, head of 8, skip of 2 + 3 * 4
+    assert judged["dense_flops"] == 2 * (4 * 8 + 8 + 14)
+    assert sum(cost["flops"] for cost in judged["cost_by_module"]) == judged["dense_flops"]
+    assert (judged["lookup_flops"], judged["lookup_bytes"]) == (3 * 4, 3 * 4 * 4)
+    assert judged["dense_params"] == (4 * 8 + 8) + (8 + 8) + 8 + 14 + 1
+    assert judged["embedding_params"] == (11 + 7 + 5) * 4
+    assert sum(group["rows"] for group in judged["calibration_bins"]) == 2048
+    assert [point["rows"] for point in judged["learning_curve"]][-1] == judged["train_rows"] == 8 * 4096
+
+
+def test_seeds_differ_and_the_same_seed_repeats(run_folder: Path, ranks: Ranks) -> None:
+    run = Run.open(run_folder)
+    retrain(run, "mlp", 0, ranks)
+    retrain(run, "mlp", 1, ranks)
+    first, second = result(run_folder, "mlp", 0), result(run_folder, "mlp", 1)
+    assert first["logloss"] != second["logloss"]
+    for path in (run_folder / "retrain" / "mlp" / "seed=0").iterdir():
+        if path.is_file():
+            path.unlink()
+    (run_folder / "retrain" / "mlp" / "seed=0" / "checkpoint").rename(run_folder / "kept")
+    retrain(run, "mlp", 0, ranks)
+    assert result(run_folder, "mlp", 0)["logloss"] == first["logloss"]
+
+
+def test_a_finished_seed_is_left_alone(run_folder: Path, ranks: Ranks) -> None:
+    write_json(run_folder / "retrain" / "mlp" / "seed=0" / "result.json", {"auc": 0.5})
+    retrain(Run.open(run_folder), "mlp", 0, ranks)
+    assert result(run_folder, "mlp", 0) == {"auc": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("model", "architecture", "message"),
+    [
+        ("dlmr", None, r"no model is named 'dlmr'; known: found, full_supernet, dlrm"),
+        ("found", None, r"cannot read the architecture .*architecture.json: No such file"),
+        ("found", Architecture(2, 3, 8, FM.blocks, (1,)), r"is for \(dense, sparse, embedding dim\) = \(2, 3, 8\), this run has \(2, 3, 4\)"),
+    ],
+)
+def test_models_that_cannot_be_built_are_named(run_folder: Path, model: str, architecture: Architecture | None, message: str) -> None:
+    if architecture is not None:
+        write_json(run_folder / "architecture.json", architecture.to_json())
+    with pytest.raises(ConfigError, match=message):
+        build_network(Run.open(run_folder), model)
+
+
+def test_interactions_beat_a_logistic_regression_on_a_planted_pair(run_folder: Path, ranks: Ranks) -> None:
+    aucs = []
+    for architecture in (Architecture(2, 3, 4, (), ()), FM):
+        write_json(run_folder / "architecture.json", architecture.to_json())
+        retrain(Run.open(run_folder), "found", len(aucs), ranks)
+        aucs.append(result(run_folder, "found", len(aucs))["auc"])
+    assert aucs[1] > aucs[0] + 0.02

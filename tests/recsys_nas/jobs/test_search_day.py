@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recsys_nas.jobs.assembly import Run
+from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.search_day import CostAware, search_day
+from tests.recsys_nas.jobs.conftest import write_run
+
+
+def alphas(folder: Path, day: int = 0) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((folder / "days" / f"day={day:02d}" / "alphas.json").read_text())
+    return value
+
+
+def without_times(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in record.items() if k not in ("seconds", "train_seconds", "rows_per_second", "learning_curve")}
+
+
+def test_a_day_ends_in_gates_records_and_events(run_folder: Path, ranks: Ranks) -> None:
+    search_day(Run.open(run_folder), 0, ranks)
+    record, folder = alphas(run_folder), run_folder / "days" / "day=00"
+    assert (record["rows"], record["steps"], record["day"]) == (2048, 16, 0)
+    assert [(gate["block"], gate["module"]) for gate in record["gates"]][:2] == [(1, "linear"), (1, "fm")]
+    assert all(gate["probability"] == pytest.approx(float(torch.sigmoid(torch.tensor(gate["alpha"])))) for gate in record["gates"])
+    assert any(gate["alpha"] != 0 for gate in record["gates"])
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (last["step"], last["rows"], last["total_rows"]) == (16, 2048, 2048)
+    assert list(folder.glob("events.out.tfevents*"))
+    assert list((folder / "checkpoint").iterdir()) == [folder / "checkpoint" / "step=00000016"]
+
+
+def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(
+    run_folder: Path, tmp_path: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_day(Run.open(run_folder), 0, ranks)
+    undisturbed = without_times(alphas(run_folder))
+    shutil.rmtree(run_folder / "days")
+
+    class Killed(BaseException):
+        """Stands in for SIGKILL: nothing may catch it."""
+
+    before_update = CostAware.before_update
+
+    def die_at_twelve(self: CostAware, step: int) -> None:
+        if step == 12:
+            raise Killed
+        before_update(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CostAware, "before_update", die_at_twelve)
+        with pytest.raises(Killed):
+            search_day(Run.open(run_folder), 0, ranks)
+    folder = run_folder / "days" / "day=00"
+    assert not (folder / "alphas.json").exists()
+    (folder / "checkpoint" / "writing-00000015").mkdir()  # as a kill while saving would leave it
+    steps = []
+
+    def count(self: CostAware, step: int) -> None:
+        steps.append(step)
+        before_update(self, step)
+
+    monkeypatch.setattr(CostAware, "before_update", count)
+    search_day(Run.open(run_folder), 0, ranks)
+    assert steps == list(range(10, 16)), "the checkpoint of step 10 was not used"
+    assert without_times(alphas(run_folder)) == undisturbed
+
+
+def test_a_finished_day_is_left_alone(run_folder: Path, ranks: Ranks) -> None:
+    (run_folder / "days" / "day=00").mkdir(parents=True)
+    (run_folder / "days" / "day=00" / "alphas.json").write_text("{}")
+    search_day(Run.open(run_folder), 0, ranks)
+    assert alphas(run_folder) == {}
+
+
+def test_gates_rest_while_the_weights_warm_up_and_cost_pushes_them_down(run_folder: Path, ranks: Ranks) -> None:
+    config = run_folder / "config.toml"
+    config.write_text(config.read_text().replace("warmup_share = 0.1", "warmup_share = 0.99"))
+    search_day(Run.open(run_folder), 0, ranks)
+    warm = [gate["alpha"] for gate in alphas(run_folder)["gates"]]
+    assert all(abs(alpha) < 0.04 for alpha in warm), "only the last step may move a gate"
+    shutil.rmtree(run_folder / "days")
+    config.write_text(config.read_text().replace("warmup_share = 0.99", "warmup_share = 0.0").replace("cost_weight = 0.01", "cost_weight = 100.0"))
+    search_day(Run.open(run_folder), 0, ranks)
+    assert all(gate["alpha"] < -0.1 for gate in alphas(run_folder)["gates"]), "with a price this high every gate closes"
+
+
+def test_two_ranks_search_as_one(tmp_path: Path, run_folder: Path, ranks: Ranks) -> None:
+    other = tmp_path / "two"
+    other.mkdir()
+    folder = write_run(other)
+    for config in (run_folder / "config.toml", folder / "config.toml"):
+        # Plain SGD shows a wrong scale of a gradient, which Adagrad and Adam would hide behind rounding that they amplify.
+        text = config.read_text().replace('optimizer = "rowwise_adagrad"', 'optimizer = "sgd"').replace("learning_rate = 0.05", "learning_rate = 0.5")
+        config.write_text(text.replace("learning_rate = 0.005", "learning_rate = 1e-5"))
+    search_day(Run.open(run_folder), 0, ranks)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "recsys_nas.jobs.search_day", str(folder), "--day", "0"]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = alphas(run_folder), alphas(folder)
+    assert two["rows"] == one["rows"]
+    assert two["train_loss"] == pytest.approx(one["train_loss"], abs=1e-5)
+    for mine, theirs in zip(one["gates"], two["gates"], strict=True):
+        assert theirs["alpha"] == pytest.approx(mine["alpha"], abs=1e-4)
+
+
+def test_a_missing_day_is_one_line_and_exit_code_two(run_folder: Path) -> None:
+    command = [sys.executable, "-m", "recsys_nas.jobs.search_day", str(run_folder), "--day", "9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "error: day 9 is not in these shards; days there: 0, 1, 2" in done.stderr
+    assert "Traceback" not in done.stderr
