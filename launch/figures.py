@@ -34,12 +34,9 @@ def read_figures(job: Job, since: float) -> Figures | None:
     newest = max((folder / METRICS for folder in open_folders), key=_modified, default=None)
     if newest is None or _modified(newest) < since:
         return None
-    line = _last_line(newest)
-    if line is None:
-        return None
     try:
-        return _figures(json.loads(line), len(job.folders) - len(open_folders), len(job.folders))
-    except (ValueError, TypeError, AttributeError):
+        return _figures(json.loads(_last_line(newest)), len(job.folders) - len(open_folders), len(job.folders))
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
@@ -67,10 +64,10 @@ def _modified(path: Path) -> float:
         return 0.0
 
 
-def _last_line(path: Path) -> bytes | None:
-    """The last whole line: a writer may be in the middle of the next."""
+def _last_line(path: Path) -> bytes:
+    """The last whole line, for a writer may be in the middle of the next; empty when there is none."""
     with path.open("rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - TAIL_BYTES))
-        whole, newline, _ = file.read().rpartition(b"\n")
-    return whole.rpartition(b"\n")[2] if newline else None
+        whole = file.read().rpartition(b"\n")[0]
+    return whole.rpartition(b"\n")[2]

@@ -175,7 +175,7 @@ def count(number: float) -> str:
 
 def duration(seconds: float) -> str:
     """`8 s`, `3 min`, `2 h 05 min`."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

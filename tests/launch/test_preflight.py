@@ -1,0 +1,72 @@
+"""Every bad input ends the controller before a job starts, with one line and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launch import controller
+from launch.devices import Slots, slots
+from launch.errors import LaunchError
+from launch.jobs import ddp_app, retrain_jobs, search_jobs
+from launch.lock import LOCK
+from launch.preflight import check_same_run
+from recsys_nas.config import LaunchConfig, load_config, to_toml
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.shards=nowhere", "data.shards = 'nowhere': no shards in nowhere"),
+        ('data.search_days="0-1,6,8"', "data.search_days = '0-1,6,8': days 6, 8 not in"),
+        ("data.test_day=9", "which has 0, 1, 2, 3; make the shards with `data-prep run`"),
+        ('space.dense_modules=["linear", "no_such"]', "no_such"),
+        ('retrain.models=["dlmr"]', "retrain.models: there is no 'dlmr'; did you mean 'dlrm'?"),
+        ("launch.scheduler=slrum", "launch.scheduler: there is no 'slrum'; did you mean 'slurm'?"),
+        ("launch.gpus=99", "launch.gpus = 99, but this machine shows"),
+        ("serch.batch_size=3", "unknown key serch"),
+    ],
+)
+def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], override: str, said: str) -> None:
+    assert controller.main(["--config", str(config_file), override]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert said in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_run_is_continued_only_with_the_config_it_was_begun_with(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config(config_file)
+    config.run_folder.mkdir(parents=True)
+    (config.run_folder / "config.toml").write_text(to_toml(config))
+    assert controller.main(["--config", str(config_file), "search.batch_size=7"]) == 2
+    assert "was begun with search.batch_size = 512, now it is 7; start another run with name=" in capsys.readouterr().err
+    assert (config.run_folder / LOCK).read_text() == ""
+    check_same_run(load_config(config_file, ["launch.max_parallel=7", "retrain.seeds=[5]"]))
+
+
+def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.devices.local_cores", lambda: 8)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,5")
+    assert slots(LaunchConfig(nproc_per_node=3), 24) == Slots(2, ())
+    assert slots(LaunchConfig(cpus=16), 24) == Slots(1, ())
+    assert slots(LaunchConfig(max_parallel=5, cpus=16), 24) == Slots(5, ())
+    assert slots(LaunchConfig(gpus=1), 24) == Slots(3, ("0", "2", "5"))
+    assert slots(LaunchConfig(gpus=2, max_parallel=9), 24) == Slots(1, ("0", "2", "5"))
+    assert slots(LaunchConfig(scheduler="slurm", gpus=8), 24) == Slots(24, None)
+    with pytest.raises(LaunchError, match="shows 3"):
+        slots(LaunchConfig(gpus=4), 24)
+
+
+def test_jobs_of_a_run(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file, ["launch.nproc_per_node=2", "launch.cpus=3", "launch.gpus=2"])
+    assert [job.name for job in search_jobs(config)] == ["search-day-0", "search-day-1", "search-day-2"]
+    found, mlp = retrain_jobs(config)
+    assert (found.name, found.is_ready, mlp.name, mlp.is_ready) == ("retrain-found", False, "retrain-mlp", True)
+    assert mlp.missing == tuple(config.run_folder / "retrain/mlp" / f"seed={seed}" / "result.json" for seed in (0, 1))
+    role = ddp_app(mlp, config.launch, tmp_path, {}).roles[0]
+    assert (role.resource.cpu, role.resource.gpu, role.env["OMP_NUM_THREADS"]) == (6, 2, "3")
+    assert role.args[1].startswith("exec python -m launch.child torchrun ")
+    assert role.args[1].endswith(f"-m launch.child python -m recsys_nas.jobs.retrain {config.run_folder} --model mlp")
+    assert ddp_app(mlp, config.launch, tmp_path, {"CUDA_VISIBLE_DEVICES": "4,5"}).roles[0].resource.gpu == 0

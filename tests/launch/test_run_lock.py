@@ -1,0 +1,40 @@
+"""The lock on a run folder, against another process that holds it, died with it, or sits on another host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.errors import LaunchError
+from launch.lock import LOCK, run_lock
+
+HOLD = "import sys, pathlib; from launch.lock import run_lock\nwith run_lock(pathlib.Path(sys.argv[1])):\n  print(flush=True); input()"
+
+
+def test_second_controller_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(LaunchError, match=f"{tmp_path} is in use .*process {holder.pid} on {socket.gethostname()}"), run_lock(tmp_path):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert str(holder.pid) in (tmp_path / LOCK).read_text()
+    with run_lock(tmp_path):
+        assert str(os.getpid()) in (tmp_path / LOCK).read_text()
+    assert (tmp_path / LOCK).read_text() == ""
+
+
+def test_holder_on_another_host_is_believed(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text('{"host": "elsewhere", "pid": 7}')
+    with pytest.raises(LaunchError, match=f"process 7 on elsewhere.*delete {tmp_path / LOCK}"), run_lock(tmp_path):
+        pass
+    (tmp_path / LOCK).write_text("half a wri")
+    with run_lock(tmp_path):
+        pass
