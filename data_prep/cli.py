@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="data-prep", description="From raw click logs to shards, a day at a time.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_synth(verbs)
+    _add_run(verbs)
     return parser
 
 
@@ -77,6 +78,40 @@ def _synth(arguments: argparse.Namespace) -> int:
         print(f"made {rows} in {time.monotonic() - start:.1f} s")
     best = ", ".join(f"{figures['auc']:.4f} up to order {order}" for order, figures in truth["bayes_by_order"].items())
     print(f"best possible on day {truth['bayes']['day']}: log loss {truth['bayes']['logloss']:.4f}, AUC {best}")
+    return 0
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "run",
+        "turn raw logs, one file a day, into shards",
+        "  data-prep run --input 'raw/day_*' --schema criteo --out shards/\n"
+        "  data-prep run --input day_0.gz day_1.gz --schema criteo --out shards/ --buckets 1000000 --workers 8",
+    )
+    verb.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted patterns; plain, .gz or .zst")
+    verb.add_argument("--schema", choices=["criteo"], default="criteo", help="what the columns are")
+    verb.add_argument("--out", type=Path, required=True, help="folder for the shards; finished days in it are kept")
+    verb.add_argument("--workers", type=int, default=0, help="processes, each on one day at a time; 0: one per core")
+    verb.add_argument("--buckets", type=int, default=10_000, help="ids a categorical column is hashed to")
+    verb.add_argument("--part-rows", type=int, default=1 << 19, help="rows a part; memory is about 200 bytes a row and worker")
+    verb.add_argument("--max-bad-share", type=float, default=0.001, help="share of malformed rows a day may have")
+    verb.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from data_prep.inputs import find_days
+    from data_prep.pool import default_workers
+    from data_prep.prepare import PrepareOptions, prepare
+    from data_prep.schema import criteo_schema
+
+    start = time.monotonic()
+    options = PrepareOptions(criteo_schema(arguments.buckets), arguments.buckets, arguments.part_rows, arguments.max_bad_share)
+    files = find_days(arguments.input)
+    manifest, made = prepare(arguments.out, files, options, arguments.workers or default_workers())
+    rows, bad = sum(day.rows for day in manifest.days), sum(day.bad_rows for day in manifest.days)
+    content = f"{len(manifest.days)} days, {rows:,} rows in {arguments.out}" + (f" ({bad:,} bad rows left out)" if bad else "")
+    print(f"{content}; {made} made in {time.monotonic() - start:.1f} s" if made else f"already there: {content}; nothing to do")
     return 0
 
 

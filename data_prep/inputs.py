@@ -1,0 +1,112 @@
+"""Raw logs as they lie on disk: which file is which day, what it was compressed with, and its whole lines block by block."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from data_prep.errors import DataError
+
+BLOCK_BYTES = 1 << 22
+_DAY = re.compile(r"day[=_-]?(\d+)")
+
+
+@dataclass(frozen=True)
+class DayFile:
+    """The log of one day; `size` in bytes, as it lies on disk."""
+
+    day: int
+    path: Path
+    size: int
+
+
+def find_days(patterns: Sequence[str]) -> tuple[DayFile, ...]:
+    """The files that the paths and glob patterns name, in order of day.
+
+    Raises DataError when a pattern matches nothing, a name holds no day, or two files claim the same day.
+    """
+    by_day: dict[int, DayFile] = {}
+    for path in sorted({path for pattern in patterns for path in _expand(pattern)}):
+        found = _DAY.findall(path.name)
+        if not found:
+            raise DataError(f"{path}: no day in its name; call it day_0, day_1.gz, day=02.tsv or the like")
+        day = int(found[-1])
+        if day in by_day:
+            raise DataError(f"day {day} is claimed by {by_day[day].path} and by {path}: name one file a day")
+        by_day[day] = DayFile(day, path, path.stat().st_size)
+    return tuple(by_day[day] for day in sorted(by_day))
+
+
+class LogReader:
+    """A log opened for reading; plain, or compressed when its name ends in .gz or .zst. Use as a context manager.
+
+    `position` is how many bytes of the file on disk have been read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb")
+        self._stream = _decompressed(path.suffix, self._file)
+
+    def __enter__(self) -> LogReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stream.close()
+        self._file.close()
+
+    @property
+    def position(self) -> int:
+        return self._file.tell()
+
+    def blocks(self, longest_line: int) -> Iterator[bytes]:
+        """Blocks of whole lines; the last line gets its newline if it lacks one. A line beyond `longest_line` bytes
+        may come cut, but still longer than that, so that no input can fill the memory.
+
+        Raises DataError when a compressed file is damaged or cut off.
+        """
+        rest = b""
+        while data := self._read():
+            end = data.rfind(b"\n") + 1
+            if end:
+                yield rest + data[:end]
+                rest = data[end:]
+            else:
+                rest = (rest + data)[: longest_line + 1]
+        if rest:
+            yield rest + b"\n"
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.read(BLOCK_BYTES)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{self._path} is damaged or cut off at byte {self.position} ({error}): fetch it again") from error
+
+
+def _expand(pattern: str) -> list[Path]:
+    if "://" in pattern:
+        raise DataError(f"{pattern}: only local paths can be read; copy the files here first")
+    paths = [Path(path) for path in glob.glob(pattern) if not Path(path).name.startswith(".")]
+    if not paths:
+        raise DataError(f"no file matches {pattern}; quote the pattern and check the folder")
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path} is not a file: --input takes the log files themselves, for example '{path}/day_*'")
+    return paths
+
+
+def _decompressed(suffix: str, file: IO[bytes]) -> IO[bytes]:
+    if suffix == ".gz":
+        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+    if suffix == ".zst":
+        from zstandard import ZstdDecompressor
+
+        stream: IO[bytes] = ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        return stream
+    return file

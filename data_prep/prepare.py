@@ -1,0 +1,214 @@
+"""Raw logs to shards: one job a day, each in bounded memory and whole or not at all, and the manifest over all of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.atomic import write_json
+from data_prep.errors import DataError
+from data_prep.inputs import DayFile, LogReader
+from data_prep.lock import exclusive
+from data_prep.pool import Report, run_tasks
+from data_prep.progress import Progress
+from data_prep.quarantine import Quarantine
+from data_prep.schema import Schema
+from data_prep.shards import (
+    FORMAT_VERSION,
+    DayEntry,
+    Manifest,
+    PartEntry,
+    day_folder,
+    empty_part,
+    read_json,
+    write_manifest,
+    write_part,
+)
+
+DAY_FILE = "day.json"
+QUARANTINE = "quarantine.jsonl"
+SHARD_BYTES_PER_RAW_BYTE = 0.8
+RAW_BYTES_PER_COMPRESSED_BYTE = 2.5
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What the shards depend on, beside the logs; `max_bad_share` only decides whether there are any."""
+
+    schema: Schema
+    buckets: int
+    part_rows: int
+    max_bad_share: float
+
+    def __post_init__(self) -> None:
+        if self.part_rows < 1:
+            raise DataError(f"part rows = {self.part_rows}: must be above 0")
+        if not 0 <= self.max_bad_share <= 1:
+            raise DataError(f"max bad share = {self.max_bad_share}: must lie in [0, 1]")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "input": "criteo",
+            "dense_transform": "log(1 + max(x, 0))",
+            "missing_dense": 0,
+            "hash": "modulo",
+            "buckets": self.buckets,
+            "missing_id": 0,
+            "part_rows": self.part_rows,
+        }
+
+
+@dataclass(frozen=True)
+class DayTask:
+    """One log to turn into one day folder under `root`."""
+
+    source: DayFile
+    root: Path
+    options: PrepareOptions
+
+
+def prepare(root: Path, files: Sequence[DayFile], options: PrepareOptions, workers: int) -> tuple[Manifest, int]:
+    """Turn each file into a day folder and write the manifest over all days in `root`; returns it, and how many days were new.
+
+    Days that are finished stay as they are. Raises DataError when `root` holds shards made with other parameters or
+    from other files, when the disk is too small, or when a log is unusable.
+    """
+    with exclusive(root):
+        _remove_unfinished(root)
+        finished = _finished_days(root, options)
+        waiting = [DayTask(file, root, options) for file in files if not _same_source(root, file, finished)]
+        _check_disk(root, waiting)
+        if min(workers, len(waiting)) > 1:
+            _compile_parser()
+        try:
+            with Progress("run", sum(task.source.size for task in waiting)) as progress:
+                for task, entry in run_tasks(prepare_day, waiting, workers, progress):
+                    finished[task.source.day] = entry
+        finally:
+            _remove_unfinished(root)
+        manifest = Manifest(options.schema, options.parameters, tuple(finished[day] for day in sorted(finished)))
+        write_manifest(root, manifest)
+    return manifest, len(waiting)
+
+
+def prepare_day(task: DayTask, report: Report) -> DayEntry:
+    """Write one day's folder under a temporary name, flushed to disk, and rename it. Raises DataError for an unusable log."""
+    name = day_folder(task.source.day)
+    kept_quarantine = task.root / f"{QUARANTINE.removesuffix('.jsonl')}-{name}.jsonl"
+    kept_quarantine.unlink(missing_ok=True)
+    folder = task.root / f".{name}.tmp-{os.getpid()}"
+    folder.mkdir()
+    quarantine = Quarantine(folder / QUARANTINE, task.source.path)
+    parts = _write_parts(task, folder, quarantine, kept_quarantine, report)
+    if not parts:
+        raise DataError(f"{task.source.path} holds no usable row: leave it out, or fetch it again")
+    entry = DayEntry(
+        task.source.day, sum(part.rows for part in parts), sum(part.positives for part in parts), tuple(parts), quarantine.count
+    )
+    record = {
+        "format_version": FORMAT_VERSION,
+        "day": asdict(entry),
+        "bad_rows_by_fault": dict(sorted(quarantine.by_fault.items())),
+        "source": _source_record(task.source),
+        "schema": task.options.schema.to_json(),
+        "parameters": task.options.parameters,
+    }
+    write_json(folder / DAY_FILE, record)
+    folder.rename(task.root / name)
+    _flush_folder(task.root)
+    return entry
+
+
+def _write_parts(task: DayTask, folder: Path, quarantine: Quarantine, kept_quarantine: Path, report: Report) -> list[PartEntry]:
+    from data_prep.criteo_tsv import MAX_LINE_BYTES, RowParser
+
+    options = task.options
+    parser = RowParser(options.schema)
+    part = empty_part(options.schema, options.part_rows)
+    parts: list[PartEntry] = []
+    row = lines = 0
+
+    def write(rows: int) -> None:
+        name = f"part-{len(parts):05d}"
+        parts.append(write_part(folder / name, f"{day_folder(task.source.day)}/{name}", part.head(rows)))
+
+    with LogReader(task.source.path) as reader:
+        for block in reader.blocks(MAX_LINE_BYTES):
+            at = 0
+            while at < len(block):
+                at, row, read, bad = parser.parse(block, at, part, row)
+                quarantine.add(bad, lines)
+                lines += read
+                if row == options.part_rows:
+                    write(row)
+                    row = 0
+            report(reader.position, lines)
+            quarantine.check(lines, options.max_bad_share, kept_quarantine, finished=False)
+    quarantine.check(lines, options.max_bad_share, kept_quarantine, finished=True)
+    if row:
+        write(row)
+    return parts
+
+
+def _finished_days(root: Path, options: PrepareOptions) -> dict[int, DayEntry]:
+    """The days that are in `root` already; DataError when one was made with other parameters."""
+    days = {}
+    for path in sorted(root.glob(f"day=*/{DAY_FILE}")):
+        record = read_json(path)
+        there, asked = {**record["parameters"], "schema": record["schema"]}, {**options.parameters, "schema": options.schema.to_json()}
+        if there != asked:
+            changed = ", ".join(f"{key} {there.get(key)} there, {value} asked" for key, value in asked.items() if there.get(key) != value)
+            raise DataError(f"{path.parent} was made with other parameters ({changed}): choose another --out, or delete {root}")
+        days[int(record["day"]["day"])] = DayEntry.from_json(record["day"])
+    return days
+
+
+def _same_source(root: Path, file: DayFile, finished: dict[int, DayEntry]) -> bool:
+    """Whether the day of `file` is finished; DataError when it was made from another file."""
+    if file.day not in finished:
+        return False
+    folder = root / day_folder(file.day)
+    made_from = read_json(folder / DAY_FILE)["source"]
+    if made_from != _source_record(file):
+        there = f"{made_from['name']} of {made_from['bytes']:,} bytes"
+        raise DataError(f"{folder} was made from {there}, and {file.path} has {file.size:,} bytes: delete {folder} to make it again")
+    return True
+
+
+def _source_record(file: DayFile) -> dict[str, Any]:
+    return {"name": file.path.name, "bytes": file.size}
+
+
+def _remove_unfinished(root: Path) -> None:
+    for folder in root.glob(".day=*.tmp-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_disk(root: Path, tasks: Sequence[DayTask]) -> None:
+    compressed = (".gz", ".zst")
+    raw = sum(task.source.size * (RAW_BYTES_PER_COMPRESSED_BYTE if task.source.path.suffix in compressed else 1) for task in tasks)
+    needed, free = raw * SHARD_BYTES_PER_RAW_BYTE, shutil.disk_usage(root).free
+    if needed > free:
+        raise DataError(f"{root} needs about {needed / 1e9:,.1f} GB and its disk has {free / 1e9:,.1f} GB free: make room, or choose another --out")
+
+
+def _compile_parser() -> None:
+    """Fill numba's cache once, before several workers would all compile the same."""
+    from data_prep.criteo_tsv import RowParser
+    from data_prep.schema import criteo_schema
+
+    schema = criteo_schema(2)
+    RowParser(schema).parse(b"\n", 0, empty_part(schema, 1), 0)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
