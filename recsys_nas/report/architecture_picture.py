@@ -8,24 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
 
 from recsys_nas.report import svg
 from recsys_nas.report.quantities import share
 from recsys_nas.report.records import Record
-from recsys_nas.space import Architecture
+from recsys_nas.report.sheet import Point, Sheet
+from recsys_nas.space import Architecture, Block
 
 _LANE, _BOX, _GAP, _LINE, _PAD, _WIRE = 15, 116, 8, 50, 10, 9
-_PER_LINE = 4
+_PER_LINE = 3
 
 
 @dataclass(frozen=True)
 class _Card:
-    """A stem, block or head: `lines` of modules, and the `sources` it reads (none for the stem)."""
+    """A stem, block or head: `lines` of modules of which some are `kept`, and the `sources` it reads, all by number of card."""
 
     title: str
     lines: list[list[str]]
+    kept: frozenset[str]
     sources: tuple[int, ...]
     number: int
 
@@ -35,96 +35,120 @@ class _Card:
         return max(32 + _LINE * len(self.lines) + (4 if self.lines else 0), wired)
 
 
+@dataclass(frozen=True)
+class _Module:
+    """One box: `gate` is its record in the aggregate, `cost` its share of the dense FLOPs; None where there is none."""
+
+    name: str
+    gate: Record | None
+    cost: float | None
+    kept: bool
+
+
+def space_blocks(architecture: Architecture, alphas: Record) -> tuple[int, ...]:
+    """The number in the search space of each block of `architecture`, whose empty blocks were left out when it was derived.
+
+    An architecture that is not the one these gates stand for, say one edited by hand, keeps its own numbers.
+    """
+    kept: dict[int, set[str]] = {}
+    for gate in alphas["gates"]:
+        if gate["kept"]:
+            kept.setdefault(gate["block"], set()).add(gate["module"])
+    numbers = tuple(sorted(kept))
+    if [kept[number] for number in numbers] == [set(block.modules) for block in architecture.blocks]:
+        return numbers
+    return tuple(range(1, len(architecture.blocks) + 1))
+
+
 def architecture_picture(architecture: Architecture, alphas: Record, module_costs: list[Record], dense_flops: float) -> Markup:
-    """The network top down. A module's bar is its share of `dense_flops`; modules that the search dropped are dashed."""
+    """The network top down. A module's bar is its share of `dense_flops`; modules that the search dropped are dashed.
+
+    `module_costs` and all numbers in the picture count blocks as the search space does.
+    """
     gates = {(gate["block"], gate["module"]): gate for gate in alphas["gates"]}
     costs = {(cost["block"], cost["module"]): cost["flops"] / (dense_flops or 1) for cost in module_costs}
-    cards = _cards(architecture, gates)
-    left = 14 + _LANE * (len(architecture.blocks) + 1)
+    cards = _cards(architecture, alphas, space_blocks(architecture, alphas))
+    left = 14 + _LANE * (len(cards) - 1)
     width = left + 2 * _PAD + _PER_LINE * (_BOX + _GAP) - _GAP + 6
     height = sum(card.height + 18 for card in cards) - 8
     with svg.style():
-        figure, axes = svg.canvas(width, height)
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
-        axes.axis("off")
-        top = 4.0
-        tops = []
+        sheet = Sheet(width, height)
+        tops = [4.0]
         for card in cards:
-            tops.append(top)
-            _draw_card(axes, card, left, top, width - left - 6)
+            sheet.box((left, tops[-1]), (width - left - 6, card.height), edge=svg.MUTED, radius=7)
+            sheet.text((left + _PAD, tops[-1] + 16), card.title, bold=bool(card.lines), size=11.5)
             for row, line in enumerate(card.lines):
                 for column, module in enumerate(line):
-                    corner = (left + _PAD + column * (_BOX + _GAP), top + 30 + row * _LINE)
-                    kept = module in architecture.blocks[card.number - 1].modules
-                    _draw_module(axes, corner, module, gates.get((card.number, module)), costs.get((card.number, module)), kept=kept)
-            top += card.height + 18
-        _draw_wires(axes, cards, tops, left, skip=architecture.linear_skip)
-        return svg.render(figure, "architecture", _describe(architecture))
+                    corner = (left + _PAD + column * (_BOX + _GAP), tops[-1] + 30 + row * _LINE)
+                    key = (card.number, module)
+                    _draw_module(sheet, corner, _Module(module, gates.get(key), costs.get(key), module in card.kept))
+            tops.append(tops[-1] + card.height + 18)
+        _draw_wires(sheet, cards, tops, left, skip=architecture.linear_skip)
+        return sheet.render("architecture", _describe(cards))
 
 
-def _cards(architecture: Architecture, gates: dict[tuple[int, str], Record]) -> list[_Card]:
-    tokens = f"{architecture.num_sparse} embeddings of {architecture.embedding_dim}"
-    cards = [_Card(f"stem: {architecture.num_dense} numbers, {tokens}", [], (), 0)]
-    for number, block in enumerate(architecture.blocks, start=1):
-        dropped = [module for (of, module) in gates if of == number and module not in block.modules]
-        modules = [*block.modules, *dropped]
+def _cards(architecture: Architecture, alphas: Record, numbers: tuple[int, ...]) -> list[_Card]:
+    """One card a block of the search space, also for those that keep nothing, between the stem and the head."""
+    cards = [_Card(f"stem: {architecture.num_dense} numbers, {architecture.num_sparse} embeddings of {architecture.embedding_dim}",
+                   [], frozenset(), (), 0)]  # fmt: skip
+    searched: dict[int, list[str]] = {number: [] for number in numbers}
+    for gate in alphas["gates"]:
+        searched.setdefault(gate["block"], []).append(gate["module"])
+    for number in sorted(searched):
+        block = architecture.blocks[numbers.index(number)] if number in numbers else Block(())
+        modules = [*block.modules, *(module for module in searched[number] if module not in block.modules)]
         lines = [modules[i : i + _PER_LINE] for i in range(0, len(modules), _PER_LINE)]
         made = [f"{block.dense_width} features"] * bool(block.dense) + [f"{block.num_tokens} tokens"] * bool(block.sparse)
-        cards.append(_Card(f"block {number}: " + (" and ".join(made) or "nothing kept"), lines, block.sources, number))
+        title = f"block {number}: {' and '.join(made) or 'nothing kept'}"
+        cards.append(_Card(title, lines, frozenset(block.modules), _renumber(block.sources, numbers), number))
     skip = ", linear skip from the stem" if architecture.linear_skip else ""
-    cards.append(_Card(f"head: one logit{skip}", [], architecture.head, len(cards)))
-    return cards
+    return [*cards, _Card(f"head: one logit{skip}", [], frozenset(), _renumber(architecture.head, numbers), len(cards))]
 
 
-def _draw_card(axes: Axes, card: _Card, left: float, top: float, width: float) -> None:
-    shape = "round,pad=0,rounding_size=7"
-    axes.add_patch(FancyBboxPatch((left, top), width, card.height, boxstyle=shape, facecolor="none", edgecolor=svg.MUTED, linewidth=1.1))
-    axes.text(left + _PAD, top + 16, card.title, va="center_baseline", fontsize=11.5, fontweight="bold" if card.lines else "normal")
+def _renumber(sources: tuple[int, ...], numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(numbers[source - 1] if source else 0 for source in sources)
 
 
-def _draw_module(axes: Axes, corner: tuple[float, float], module: str, gate: Record | None, cost: float | None, *, kept: bool) -> None:
+def _draw_module(sheet: Sheet, corner: Point, module: _Module) -> None:
     x, y = corner
-    shape = "round,pad=0,rounding_size=5"
-    height = _LINE - 8
-    if kept:
-        axes.add_patch(FancyBboxPatch((x, y), _BOX, height, boxstyle=shape, linewidth=0, facecolor=svg.KEEP, alpha=0.22))
-        axes.add_patch(FancyBboxPatch((x, y), _BOX, height, boxstyle=shape, facecolor="none", edgecolor=svg.KEEP, linewidth=1.3))
-        axes.plot([x + 8, x + _BOX - 8], [y + height - 6] * 2, color=svg.FAINT, linewidth=3.5, solid_capstyle="butt")
-        axes.plot([x + 8, x + 8 + (_BOX - 16) * min(cost or 0, 1)], [y + height - 6] * 2, color=svg.KEEP, linewidth=3.5, solid_capstyle="butt")
+    size = (_BOX, _LINE - 8)
+    ink = svg.INK if module.kept else svg.MUTED
+    if module.kept:
+        bar = y + size[1] - 6
+        full = _BOX - 16
+        sheet.box(corner, size, fill=svg.KEEP, alpha=0.22)
+        sheet.box(corner, size, edge=svg.KEEP)
+        sheet.line([(x + 8, bar), (x + 8 + full, bar)], svg.FAINT, width=3.5)
+        sheet.line([(x + 8, bar), (x + 8 + full * min(module.cost or 0, 1), bar)], svg.KEEP, width=3.5)
     else:
-        axes.add_patch(
-            FancyBboxPatch((x, y), _BOX, height, boxstyle=shape, facecolor="none", edgecolor=svg.MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
-        )
-    notes = [f"p {gate['probability']:.2f}"] if gate else []
-    notes += ["dropped"] if not kept else [] if cost is None else [f"{share(cost)} of FLOPs"]
-    axes.text(x + 8, y + 11, module, va="center_baseline", fontsize=11, color=svg.INK if kept else svg.MUTED, fontweight="bold" if kept else "normal")
-    axes.text(x + 8, y + 25, ", ".join(notes), va="center_baseline", fontsize=9.5, color=svg.INK if kept else svg.MUTED)
+        sheet.box(corner, size, edge=svg.MUTED, dashed=True)
+    sheet.text((x + 8, y + 11), module.name, ink=ink, bold=module.kept)
+    if module.gate:
+        sheet.text((x + 8, y + 25), f"p {module.gate['probability']:.2f}", ink=ink, size=10)
+    fate = "dropped" if not module.kept else "" if module.cost is None else share(module.cost)
+    sheet.text((x + _BOX - 8, y + 25), fate, ink=ink, size=10, align="right")
 
 
-def _draw_wires(axes: Axes, cards: list[_Card], tops: list[float], left: float, *, skip: bool) -> None:
+def _draw_wires(sheet: Sheet, cards: list[_Card], tops: list[float], left: float, *, skip: bool) -> None:
     """One lane a source, from its card down to the last card that reads it."""
     head = len(cards) - 1
     for source in range(head):
         readers = [card for card in cards if source in card.sources]
-        dashed = source == 0 and skip and source not in cards[head].sources
-        if not readers and not dashed:
-            continue
         x, y = left - 12 - _LANE * (head - 1 - source), tops[source] + cards[source].height - 8
-        colour = svg.colour(source)
+        ink = svg.colour(source)
         # reads enter a card in the order of their lanes, so that no two arrows share a height
         ends = [tops[card.number] + 10 + _WIRE * card.sources.index(source) for card in readers]
         bottom = max(ends, default=y)
-        axes.plot([left, x, x], [y, y, bottom], color=colour, linewidth=1.5, solid_joinstyle="round")
-        if dashed:
-            end = tops[head] + cards[head].height - 8
-            axes.plot([x, x], [bottom, end], color=colour, linewidth=1.5, linestyle=(0, (3, 2)))
-            ends.append(end)
+        if skip and source == 0 and source not in cards[head].sources:
+            ends.append(tops[head] + cards[head].height - 8)
+            sheet.line([(x, bottom), (x, ends[-1])], ink, dashed=True)
+        if ends:
+            sheet.line([(left, y), (x, y), (x, bottom)], ink)
         for end in ends:
-            axes.annotate("", (left, end), (x, end), arrowprops={"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": colour,
-                          "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+            sheet.arrow((x, end), (left, end), ink)
 
 
-def _describe(architecture: Architecture) -> str:
-    blocks = (f"block {i}: {', '.join(block.modules) or 'nothing'}" for i, block in enumerate(architecture.blocks, start=1))
+def _describe(cards: list[_Card]) -> str:
+    """The same picture in words."""
+    blocks = (f"block {card.number}: {', '.join(sorted(card.kept)) or 'nothing'}" for card in cards[1:-1])
     return f"The found network. {'; '.join(blocks)}."

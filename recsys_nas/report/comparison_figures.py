@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -18,14 +19,14 @@ from recsys_nas.report.labels import Box, place, spread
 from recsys_nas.report.quantities import signed
 from recsys_nas.report.records import FOUND, Record
 
-_WIDTH = 480
+_WIDTH = 400
 
 
 def auc_against_flops(results: Record) -> Markup:
     """Mean AUC with its interval against dense FLOPs (log axis), and the Bayes-optimal AUC where it is known."""
     models, bayes = results["models"], results["bayes"]
     with svg.style():
-        figure, axes = svg.canvas(_WIDTH, 330, left=58, right=18, top=16, bottom=44)
+        figure, axes = svg.canvas(_WIDTH, 300, left=58, right=18, top=16, bottom=44)
         flops = [max(model["dense_flops"], 1) for model in models]
         for i, model in enumerate(models):
             axes.errorbar(flops[i], model["auc"], model["auc_ci95"], color=svg.colour(i), elinewidth=1.2, zorder=2)
@@ -64,7 +65,7 @@ def _limit_auc(axes: Axes, models: list[Record], bayes: Record | None) -> None:
     margin = 0.12 * max(high - low, 0.002)
     axes.set_ylim(low - margin, high + margin)
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4f}".rstrip("0")))
+    axes.ticklabel_format(axis="y", useOffset=False)
 
 
 def _name_points(axes: Axes, points: Sequence[tuple[float, float]], models: list[Record]) -> None:
@@ -89,7 +90,7 @@ def paired_differences(results: Record) -> Markup:
     models = results["models"][1:]
     with svg.style():
         left = 24 + max(svg.text_width(model["name"]) for model in models)
-        figure, axes = svg.canvas(_WIDTH, 78 + 34 * len(models), left=left, right=118, top=26, bottom=44)
+        figure, axes = svg.canvas(_WIDTH, 78 + 32 * len(models), left=left, right=106, top=26, bottom=44)
         axes.axvline(0, color=svg.MUTED, linewidth=1.2)
         for i, model in enumerate(models):
             pairing, y = model["vs_found"], -i
@@ -120,7 +121,7 @@ def learning_curves(retrain: dict[str, list[Record]], names: Sequence[str]) -> M
     """Normalised entropy while training, mean over seeds, named at the end of each line."""
     with svg.style():
         right = 22 + max(svg.text_width(name) for name in names)
-        figure, axes = svg.canvas(_WIDTH, 300, left=58, right=right, top=12, bottom=44)
+        figure, axes = svg.canvas(_WIDTH, 270, left=54, right=right, top=12, bottom=44)
         curves = {name: _mean_curve([record["learning_curve"] for record in retrain[name]]) for name in names}
         last = max((x[-1] for x, _ in curves.values() if x), default=1)
         # the first rows fall so steeply that they would flatten all that matters
@@ -133,15 +134,22 @@ def learning_curves(retrain: dict[str, list[Record]], names: Sequence[str]) -> M
         _name_ends(axes, {name: curves[name][1][-1] for name in names if curves[name][0]}, names)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: svg.short(value)))
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_xlabel("rows trained on")
         axes.set_ylabel("training NE")
         return svg.render(figure, "learning", "Normalised entropy of every model while it trains.")
 
 
 def _mean_curve(curves: list[list[Record]]) -> tuple[list[float], list[float]]:
-    """Mean over seeds, point by point, as far as the shortest curve goes."""
-    points = [point for point in zip(*curves, strict=False) if all(p["ne"] is not None for p in point)]
-    return [point[0]["rows"] for point in points], [statistics.fmean(p["ne"] for p in point) for point in points]
+    """Mean over seeds at rows between the latest start and the earliest end; seeds report at rows of their own."""
+    curves = [[point for point in curve if point["ne"] is not None] for curve in curves]
+    curves = [curve for curve in curves if curve]
+    if not curves:
+        return [], []
+    first, last = max(curve[0]["rows"] for curve in curves), min(curve[-1]["rows"] for curve in curves)
+    grid = np.linspace(first, max(first, last), max(map(len, curves)))
+    heights = [np.interp(grid, [point["rows"] for point in curve], [point["ne"] for point in curve]) for curve in curves]
+    return grid.tolist(), np.mean(heights, axis=0).tolist()
 
 
 def _name_ends(axes: Axes, ends: dict[str, float], names: Sequence[str]) -> None:
@@ -159,13 +167,15 @@ def _name_ends(axes: Axes, ends: dict[str, float], names: Sequence[str]) -> None
 def calibration(retrain: dict[str, list[Record]], names: Sequence[str]) -> Markup:
     """Observed over predicted click rate by bin of the prediction, `found` with the interval that its rows allow."""
     with svg.style():
-        figure, axes = svg.canvas(_WIDTH, 300, left=58, right=18, top=30, bottom=44)
+        figure, axes = svg.canvas(_WIDTH, 270, left=58, right=18, top=30, bottom=44)
         axes.axhline(1, color=svg.MUTED, linewidth=1.2)
         reach = 0.02
         for i, name in enumerate(names):
             bins = _mean_bins([record["calibration_bins"] for record in retrain[name]])
             x, y = [b["predicted"] for b in bins], [b["observed"] / b["predicted"] for b in bins]
-            axes.plot(x, y, marker=svg.marker(i), color=svg.colour(i), markersize=6, linewidth=2 if i == 0 else 1.3, label=name, zorder=3 - i)
+            axes.plot(
+                x, y, marker=svg.marker(i), color=svg.colour(i), markersize=6, linewidth=2 if i == 0 else 1.3, label=name, zorder=3 - i
+            )
             if i == 0:
                 errors = [1.96 * math.sqrt(b["observed"] * (1 - b["observed"]) / b["rows"]) / b["predicted"] for b in bins]
                 axes.errorbar(x, y, errors, fmt="none", color=svg.colour(i), elinewidth=1.2)

@@ -20,7 +20,8 @@ def t95(degrees: int) -> float:
     if degrees <= len(_T95):
         return _T95[degrees - 1]
     z = _Z95
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
+    return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
 
 
 def half_width95(values: Sequence[float]) -> float | None:

@@ -47,18 +47,21 @@ def _candidates(x: float, y: float, width: float, height: float) -> list[Box]:
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move positions on a line apart to at least `gap`, as little as a few sweeps find, within `low` and `high` if they fit."""
+    """Move positions on a line apart to at least `gap`, as little as possible (least squares), within `low` and `high`.
+
+    Less `gap` a rank, the task is isotonic regression: neighbours out of order merge into groups at their mean.
+    """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
-    moved = [min(max(positions[i], low), high) for i in order]
-    for _ in range(100):
-        for i in range(len(moved) - 1):
-            short = gap - (moved[i + 1] - moved[i])
-            if short > 1e-9:
-                moved[i] -= short / 2
-                moved[i + 1] += short / 2
-        over, under = moved[-1] - high if moved else 0, low - moved[0] if moved else 0
-        moved = [value - max(over, 0) + max(under, 0) for value in moved] if over * under <= 0 else moved
-    result = [0.0] * len(positions)
-    for i, value in zip(order, moved, strict=True):
-        result[i] = value
-    return result
+    groups: list[tuple[float, int]] = []
+    for rank, i in enumerate(order):
+        total, size = positions[i] - gap * rank, 1
+        while groups and groups[-1][0] / groups[-1][1] > total / size:
+            total, size = total + groups[-1][0], size + groups[-1][1]
+            groups.pop()
+        groups.append((total, size))
+    highest = max(low, high - gap * (len(order) - 1))
+    levels = [min(max(total / size, low), highest) for total, size in groups for _ in range(size)]
+    moved = [0.0] * len(positions)
+    for rank, i in enumerate(order):
+        moved[i] = levels[rank] + gap * rank
+    return moved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from markupsafe import Markup
 
 from data_prep.atomic import write_text
 from recsys_nas.report import comparison_figures, quantities, search_figures
-from recsys_nas.report.architecture_picture import architecture_picture
+from recsys_nas.report.architecture_picture import architecture_picture, space_blocks
 from recsys_nas.report.records import FOUND, Record, RunRecords, read_run
 from recsys_nas.report.trust import checks, limits
 from recsys_nas.report.verdict import judge
@@ -32,11 +33,13 @@ def write_report(run: Path) -> Path:
 
 def render_page(run: RunRecords) -> str:
     """The whole page as HTML; it loads nothing and runs no script."""
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        count=quantities.count, duration=quantities.duration, signed=quantities.signed, share=quantities.share,
-        with_interval=quantities.with_interval,
-    )  # fmt: skip
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["unbroken"] = _unbroken
+    environment.filters["signed"] = quantities.signed
+    for quantity in (quantities.count, quantities.duration, quantities.share):
+        environment.filters[quantity.__name__] = _on_one_line(quantity)
     return environment.get_template("report.html.j2").render(
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         run=run,
@@ -54,7 +57,7 @@ def render_page(run: RunRecords) -> str:
 def _figures(run: RunRecords) -> dict[str, Markup]:
     names = [model["name"] for model in run.results["models"]]
     found = run.results["models"][0]
-    costs = _mean_costs(run.retrain[FOUND])
+    costs = _found_costs(run)
     figures = {
         "pareto": comparison_figures.auc_against_flops(run.results),
         "gates": search_figures.gate_heat_map(run.alphas),
@@ -69,9 +72,20 @@ def _figures(run: RunRecords) -> dict[str, Markup]:
     return figures
 
 
-def _mean_costs(records: list[Record]) -> list[Record]:
-    """The cost of each module; seeds agree on it, so the first one tells."""
-    return [cost for cost in records[0]["cost_by_module"] if cost["flops"]]
+def _unbroken(text: str) -> str:
+    """Keep a figure, its interval and its unit on one line."""
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
+
+
+def _on_one_line(quantity: Callable[..., str]) -> Callable[..., str]:
+    return lambda *arguments: quantity(*arguments).replace(" ", "\u00a0")
+
+
+def _found_costs(run: RunRecords) -> list[Record]:
+    """What each module of the found network costs, its block counted as the search space does; all seeds say the same."""
+    numbers = {0: 0} | dict(enumerate(space_blocks(run.architecture, run.alphas), start=1))
+    costs = run.retrain[FOUND][0]["cost_by_module"]
+    return [cost | {"block": numbers.get(cost["block"], cost["block"])} for cost in costs if cost["flops"]]
 
 
 def _facts(run: RunRecords) -> list[tuple[str, str]]:
@@ -80,6 +94,7 @@ def _facts(run: RunRecords) -> list[tuple[str, str]]:
     command: Any = provenance.get("command", "not recorded")
     versions = provenance.get("versions", {})
     rates = [day["rows"] / day["seconds"] for day in run.days if day["seconds"]]
+    speed = f"{quantities.count(statistics.fmean(rates))} rows/s a day job, start and end included" if rates else "not recorded"
     return [
         ("Command", command if isinstance(command, str) else shlex.join(command)),
         ("Git commit", str(provenance.get("git_commit") or "not recorded")),
@@ -87,5 +102,5 @@ def _facts(run: RunRecords) -> list[tuple[str, str]]:
         ("Seeds", f"search {run.config.seed}; retraining {', '.join(map(str, run.config.retrain.seeds))}"),
         ("Data", f"{data.shards}; searched on days {data.search_days}, trained on days {data.train_days}, tested on day {data.test_day}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded"),
-        ("Search speed", f"{quantities.count(statistics.fmean(rates))} rows/s a day job, start and end included" if rates else "not recorded"),
+        ("Search speed", speed),
     ]

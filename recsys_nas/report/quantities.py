@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+MINUS = "\N{MINUS SIGN}"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -30,11 +31,11 @@ def duration(seconds: float) -> str:
 
 
 def signed(value: float, digits: int = 4) -> str:
-    """`-0.00123` -> `−0.0012`; a value that rounds to nothing carries no sign."""
+    """`-0.00123` -> `-0.0012` with a real minus sign; a value that rounds to nothing carries no sign."""
     text = f"{abs(value):.{digits}f}"
     if float(text) == 0:
         return text
-    return ("−" if value < 0 else "+") + text
+    return (MINUS if value < 0 else "+") + text
 
 
 def with_interval(text: str, half_width: float | None, digits: int = 4) -> str:

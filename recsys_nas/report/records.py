@@ -39,7 +39,7 @@ class RunRecords:
 def read_run(run: Path) -> RunRecords:
     """Read everything the report needs; raises ConfigError, one line, naming what is missing and the command that makes it."""
     config = load_config(run / "config.toml")
-    aggregate = f"run `recsys-nas aggregate --run {run}`"
+    aggregate = f"run `recsys-nas aggregate {run}`"
     try:
         architecture = load_architecture(run / "architecture.json")
     except ValueError as error:
@@ -54,7 +54,7 @@ def read_run(run: Path) -> RunRecords:
         alphas=read_record(run / "alphas.json", ("days", "threshold", "gates", "agreement", "undecided_share"), aggregate),
         architecture=architecture,
         retrain=read_retrain(run, config),
-        results=read_record(run / "results.json", ("models", "search", "test"), f"run `recsys-nas compare --run {run}`"),
+        results=read_record(run / "results.json", ("models", "search", "test"), f"run `recsys-nas compare {run}`"),
     )
 
 
@@ -62,7 +62,7 @@ def read_days(run: Path, config: Config) -> list[Record]:
     """The search record of every day that the config names, in order of days."""
     records = []
     for day in parse_days(config.data.search_days, "data.search_days"):
-        remedy = f"run `recsys-nas search-day --run {run} --day {day}`"
+        remedy = f"run `recsys-nas search-day {run} --day {day}`"
         records.append(read_record(run / "days" / f"day={day:02d}" / "alphas.json", ("day", "rows", "seconds"), remedy))
     return records
 
@@ -98,7 +98,7 @@ RESULT_CURVES = ("cost_by_module", "learning_curve", "calibration_bins")
 
 def _read_result(run: Path, model: str, seed: int) -> Record:
     path = run / "retrain" / model / f"seed={seed}" / "result.json"
-    remedy = f"run `recsys-nas retrain --run {run} --model {model}`"
+    remedy = f"run `recsys-nas retrain {run} --model {model}`"
     if not path.exists():
         raise ConfigError(f"{run}: model {model} has no result for seed {seed} ({path.relative_to(run)}); {remedy}")
     numbers = (*RESULT_MEANS, *RESULT_COSTS, "test_rows", "test_positives", "train_rows")

@@ -28,9 +28,7 @@ def write_results(run: Path) -> dict[str, Any]:
     bayes = _bayes(config, test, notes)
     found = _summary(run, FOUND, retrain[FOUND])
     others = [
-        _summary(run, name, records) | {"vs_found": _paired(retrain[FOUND], records)}
-        for name, records in retrain.items()
-        if name != FOUND
+        _summary(run, name, records) | {"vs_found": _paired(retrain[FOUND], records)} for name, records in retrain.items() if name != FOUND
     ]
     others.sort(key=lambda model: -model["auc"])
     test["auc_sampling_ci95"] = auc_sampling95(found["auc"], test["positives"], test["rows"] - test["positives"])
@@ -53,7 +51,7 @@ def _summary(run: Path, name: str, records: list[Record]) -> Record:
         if len(set(columns[field])) > 1:
             raise ConfigError(
                 f"{run}: {field} of model {name} differs between its seeds, so they are not one network; "
-                f"delete {run / 'retrain' / name} and run `recsys-nas retrain --run {run} --model {name}`"
+                f"delete {run / 'retrain' / name} and run `recsys-nas retrain {run} --model {name}`"
             )
     return {
         "name": name,
@@ -85,7 +83,7 @@ def _test_set(run: Path, config: Config, retrain: dict[str, list[Record]]) -> Re
             if (record["test_rows"], record["test_positives"]) != (reference["test_rows"], reference["test_positives"]):
                 raise ConfigError(
                     f"{run}: model {name}, seed {record['seed']} was tested on {record['test_rows']} rows and {FOUND} on "
-                    f"{reference['test_rows']}; delete {run / 'retrain'} and run `recsys-nas retrain --run {run}`"
+                    f"{reference['test_rows']}; delete {run / 'retrain' / name} and run `recsys-nas retrain {run} --model {name}`"
                 )
     return {"day": config.data.test_day, "rows": reference["test_rows"], "positives": reference["test_positives"]}
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from recsys_nas.report import svg
 from recsys_nas.report.quantities import count, duration, share
 from recsys_nas.report.records import Record
+from recsys_nas.report.sheet import Point, Sheet
 
-_ROW = 25
+_ROW, _MEAN, _HEADING = 25, 46, 22
 # beyond this many days a cell is too narrow for its number
 _MAX_NUMBERED_DAYS = 8
 
@@ -24,57 +24,52 @@ def gate_heat_map(alphas: Record) -> Markup:
     A cell is the fuller the farther it lies from the threshold: a pale one is undecided.
     """
     gates, days, threshold = alphas["gates"], alphas["days"], alphas["threshold"]
-    cell = 46 if len(days) <= _MAX_NUMBERED_DAYS else max(14, 370 // len(days))
-    names = max(svg.text_width(gate["module"], 11) for gate in gates)
-    left, mean = 34 + names, 12 + cell * len(days)
-    width = left + mean + 46 + 150
+    numbered = len(days) <= _MAX_NUMBERED_DAYS
+    cell = 42 if numbered else max(14, 370 // len(days))
+    left = 34 + max(svg.text_width(gate["module"]) for gate in gates)
+    mean = left + 12 + cell * len(days)
     tops = _row_tops(gates)
-    height = 34 + tops[-1] + _ROW + 8
     with svg.style():
-        figure, axes = svg.canvas(width, height)
-        _blank(axes, width, height)
-        for j, day in enumerate(days):
-            if len(days) <= 12 or j % 4 == 0:
-                _text(axes, left + cell * (j + 0.5), 22, f"day {day}" if len(days) <= 12 else str(day), ha="center", color=svg.MUTED)
-        _text(axes, left + mean + 23, 22, "mean", ha="center", color=svg.MUTED)
-        for i, gate in enumerate(gates):
-            y = 34 + tops[i]
+        sheet = Sheet(mean + _MEAN + 104, tops[-1] + _ROW + 8)
+        _day_headings(sheet, days, left, cell)
+        sheet.text((mean + _MEAN / 2, _HEADING), "mean", align="center", ink=svg.MUTED)
+        for i, (gate, top) in enumerate(zip(gates, tops, strict=True)):
+            middle = top + _ROW / 2
             if i == 0 or gate["block"] != gates[i - 1]["block"]:
-                _text(axes, 4, y - 12 if i else 22, f"block {gate['block']}", color=svg.MUTED)
-            _text(axes, left - 10, y + _ROW / 2, gate["module"], ha="right", weight="bold" if gate["kept"] else "normal")
+                sheet.text((4, top - 12), f"block {gate['block']}", ink=svg.MUTED)
+            sheet.text((left - 10, middle), gate["module"], align="right", bold=gate["kept"])
             for j, probability in enumerate(gate["by_day"]):
-                _cell(axes, left + cell * j, y, cell, probability, threshold, numbered=len(days) <= _MAX_NUMBERED_DAYS)
-            _cell(axes, left + mean, y, 46, gate["probability"], threshold, numbered=True, bold=True)
-            fate = "● kept" if gate["kept"] else "○ dropped"
-            _text(axes, left + mean + 56, y + _ROW / 2, f"{fate}, ± {gate['std']:.2f}", color=svg.INK if gate["kept"] else svg.MUTED)
-        return svg.render(figure, "gates", "Probability of every gate by day, their mean, and whether the module was kept.")
+                _cell(sheet, (left + cell * j, top), cell, probability, threshold)
+                if numbered:
+                    sheet.text((left + cell * (j + 0.5), middle), f"{probability:.2f}", align="center", size=10.5)
+            _cell(sheet, (mean, top), _MEAN, gate["probability"], threshold)
+            sheet.text((mean + _MEAN / 2, middle), f"{gate['probability']:.2f}", align="center", bold=True, size=10.5)
+            fate = f"{'● kept' if gate['kept'] else '○ dropped'} ± {gate['std']:.2f}"
+            sheet.text((mean + _MEAN + 8, middle), fate, ink=svg.INK if gate["kept"] else svg.MUTED)
+        return sheet.render("gates", "Probability of every gate by day, their mean, and whether the module was kept.")
+
+
+def _day_headings(sheet: Sheet, days: list[int], left: float, cell: float) -> None:
+    narrow = cell < 36
+    for j, day in enumerate(days):
+        if not narrow or j % 4 == 0:
+            sheet.text((left + cell * (j + 0.5), _HEADING), str(day) if narrow else f"day {day}", align="center", ink=svg.MUTED)
 
 
 def _row_tops(gates: list[Record]) -> list[float]:
     """Top of each gate's row, with room for a heading where a block begins."""
-    tops = [0.0]
-    for before, gate in zip(gates, gates[1:], strict=False):
+    tops = [_HEADING + 12.0]
+    for before, gate in itertools.pairwise(gates):
         tops.append(tops[-1] + _ROW + (24 if gate["block"] != before["block"] else 0))
     return tops
 
 
-def _cell(axes: Axes, x: float, y: float, width: float, probability: float, threshold: float, *, numbered: bool, bold: bool = False) -> None:
+def _cell(sheet: Sheet, at: Point, width: float, probability: float, threshold: float) -> None:
     above = probability >= threshold
     strength = (probability - threshold) / (1 - threshold) if above else (threshold - probability) / threshold
-    axes.add_patch(
-        FancyBboxPatch(
-            (x + 1.5, y + 1.5), width - 3, _ROW - 3, boxstyle="round,pad=0,rounding_size=3", linewidth=0.8, edgecolor=svg.FAINT,
-            facecolor="none",
-        )
-    )  # fmt: skip
-    axes.add_patch(
-        FancyBboxPatch(
-            (x + 1.5, y + 1.5), width - 3, _ROW - 3, boxstyle="round,pad=0,rounding_size=3", linewidth=0,
-            facecolor=svg.KEEP if above else svg.DROP, alpha=0.75 * strength,
-        )
-    )  # fmt: skip
-    if numbered:
-        _text(axes, x + width / 2, y + _ROW / 2, f"{probability:.2f}", ha="center", weight="bold" if bold else "normal", size=10.5)
+    corner, size = (at[0] + 1.5, at[1] + 1.5), (width - 3, _ROW - 3)
+    sheet.box(corner, size, edge=svg.FAINT, radius=3)
+    sheet.box(corner, size, fill=svg.KEEP if above else svg.DROP, alpha=0.75 * strength, radius=3)
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ def _bar_chart(name: str, bars: list[Bar], unit: str, description: str) -> Marku
     with svg.style():
         left = 14 + max(svg.text_width(bar.name) for bar in bars)
         right = 16 + max(svg.text_width(bar.label, 10.5) for bar in bars)
-        figure, axes = svg.canvas(480, 52 + 23 * len(bars), left=left, right=right, top=8, bottom=44)
+        figure, axes = svg.canvas(400, 52 + 23 * len(bars), left=left, right=right, top=8, bottom=44)
         for i, bar in enumerate(bars):
             axes.barh(-i, bar.value, height=0.62, color=svg.colour(bar.group))
             axes.annotate(bar.label, (bar.value, -i), (6, 0), textcoords="offset points", va="center_baseline", fontsize=10.5)
@@ -127,18 +122,7 @@ def _bar_chart(name: str, bars: list[Bar], unit: str, description: str) -> Marku
         axes.set_ylim(0.6 - len(bars), 0.6)
         axes.set_xlim(0, max([bar.value for bar in bars] + [1e-9]))
         axes.grid(axis="y", visible=False)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: svg.short(value)))
         axes.set_xlabel(unit)
         return svg.render(figure, name, description)
-
-
-def _blank(axes: Axes, width: float, height: float) -> None:
-    """Axes in pixels from the upper left corner, with nothing drawn."""
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.axis("off")
-
-
-def _text(axes: Axes, x: float, y: float, text: str, *, ha: str = "left", color: str = svg.INK, weight: str = "normal", size: float = 11) -> None:
-    axes.text(x, y, text, ha=ha, va="center_baseline", color=color, fontweight=weight, fontsize=size)

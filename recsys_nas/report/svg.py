@@ -74,7 +74,7 @@ def style() -> Iterator[None]:
 
 def canvas(width: float, height: float, left: float = 0, right: float = 0, top: float = 0, bottom: float = 0) -> tuple[Figure, Axes]:
     """A figure of this size with one set of axes inside these margins, all in CSS pixels. Matplotlib's pyplot stays out of it."""
-    figure = Figure(figsize=(width / 72, height / 72))
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
     box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     return figure, figure.add_axes(box)
 

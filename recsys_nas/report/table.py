@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from recsys_nas.report.quantities import count
+from recsys_nas.report.quantities import MINUS, count
 from recsys_nas.report.records import FOUND, Record
 from recsys_nas.report.verdict import judge
 
@@ -33,9 +33,11 @@ def _table(results: Record, text: Any) -> Table:
     over = "1 seed" if seeds == 1 else f"means over {seeds} seeds, ± 95 %"
     test = results["test"]
     title = text(f"Test day {test['day']}, {test['rows']:,} rows; {over}; costs per example")
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", pad_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in _WIDE else "right", no_wrap=name in _WIDE, vertical="bottom")
+        # a heading may break between words, figures and names may not
+        heading = name if name in _WIDE else name.replace(" ", "\n")
+        table.add_column(heading, justify="left" if name in _WIDE else "right", no_wrap=True, vertical="bottom")
     for model in results["models"]:
         table.add_row(*map(text, _row(model)), style="bold" if model["name"] == FOUND else "")
     bayes = results["bayes"]
@@ -58,6 +60,6 @@ def _row(model: Record) -> tuple[str, ...]:
 
 
 def _ascii(text: str) -> str:
-    for fancy, plain in (("±", "+-"), ("−", "-"), ("’", "'")):
+    for fancy, plain in (("±", "+-"), (MINUS, "-")):
         text = text.replace(fancy, plain)
     return text

@@ -12,6 +12,7 @@ from recsys_nas.report.records import FOUND, RunRecords
 _AGREEING = 0.7
 _CALIBRATED = 0.02
 _ENOUGH_SEEDS = 3
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ def limits(run: RunRecords) -> list[str]:
     """What the run did not measure, in plain sentences."""
     seeds = len(run.config.retrain.seeds)
     lines = [
-        "This is an implementation of the idea of DistDNAS, not a reproduction: its full text was not at hand, and the formulas are our own.",
-        f"Intervals cover {seeds} retraining seed{'s' if seeds > 1 else ''} only. The search ran once, with seed {run.config.seed}; "
-        "another seed or other days may derive another network.",
+        "This is an implementation of the idea of DistDNAS, not a reproduction: it was built from the abstract, with formulas of its own.",
+        f"Intervals cover {seeds} retraining seed{'s' if seeds > 1 else ''} only.",
+        f"The search ran once, with seed {run.config.seed}: another seed or other days may derive another network.",
         "All models share one set of training settings; none was tuned for itself.",
         "FLOPs and bytes are exact counts for one example, not times: latency and throughput of serving were not measured.",
-        "Not run for this report: random networks at equal FLOPs, a search on a single day, one sequential search over all days, decoy modules.",
+        "Controls not run: random networks at equal FLOPs, a search on a single day, one sequential search over all days, decoy modules.",
     ]
     if run.config.data.truth:
         lines.insert(1, "The logs are synthetic, with planted interactions. An order of models found on them need not hold on real logs.")
@@ -50,7 +51,7 @@ def _seeds(run: RunRecords) -> Check:
     if seeds == 1:
         return Check("caution", "Seeds", "One seed. Nothing here can tell a difference between models from chance.")
     state: Literal["good", "caution"] = "good" if seeds >= _ENOUGH_SEEDS else "caution"
-    return Check(state, "Seeds", f"{seeds} seeds for every model, compared seed by seed; intervals are Student’s t at 95 %.")
+    return Check(state, "Seeds", f"{seeds} seeds for every model, compared seed by seed; intervals are Student's t at 95 %.")
 
 
 def _days(run: RunRecords) -> Check:
@@ -61,7 +62,7 @@ def _days(run: RunRecords) -> Check:
     return Check(
         "good" if min(tau, jaccard) >= _AGREEING else "caution",
         "Days",
-        f"Kendall’s τ between the days’ rankings of gates is {tau:.2f}, the Jaccard index of the modules they would keep {jaccard:.2f} "
+        f"Kendall's τ between the days' rankings of gates is {tau:.2f}, the Jaccard index of the modules they would keep {jaccard:.2f} "
         "(1: all days agree).",
     )
 
@@ -70,9 +71,10 @@ def _close_calls(run: RunRecords) -> Check:
     gates, threshold = run.alphas["gates"], run.alphas["threshold"]
     close = [g for g in gates if abs(g["probability"] - threshold) <= g["std"]]
     undecided = run.alphas["undecided_share"]
-    text = f"{share(undecided) if undecided else 'None'} of the gates {'are' if undecided else 'is'} undecided."
+    text = f"{share(undecided) if undecided else 'None'} of the gates {'are' if undecided else 'is'} undecided, near one half."
     if close:
-        names = ", ".join(f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close)
+        named = [f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close[:_NAMED]]
+        names = ", ".join(named) + (f" and {len(close) - _NAMED} more" if len(close) > _NAMED else "")
         return Check("caution", "Gates", f"{text} Within their spread over days of the threshold {threshold:g}: {names}.")
     state: Literal["good", "caution"] = "caution" if undecided else "good"
     return Check(state, "Gates", f"{text} Every gate lies farther from the threshold {threshold:g} than it spreads over days.")
@@ -94,7 +96,9 @@ def _ceiling(run: RunRecords) -> list[Check]:
     gap = bayes["auc"] - found["auc"]
     if gap < 0:
         return [Check("caution", "Ceiling", f"AUC lies {-gap:.4f} above the Bayes-optimal {bayes['auc']:.4f}: look for leaked labels.")]
-    return [Check("good", "Ceiling", f"AUC lies {gap:.4f} below the Bayes-optimal {bayes['auc']:.4f}, which no model can pass but by chance.")]
+    return [
+        Check("good", "Ceiling", f"AUC lies {gap:.4f} below the Bayes-optimal {bayes['auc']:.4f}, which no model can pass but by chance.")
+    ]
 
 
 def _test_set(run: RunRecords) -> list[Check]:
@@ -105,7 +109,7 @@ def _test_set(run: RunRecords) -> list[Check]:
         Check(
             "good",
             "Test set",
-            f"{test['rows']:,} rows, {test['positives']:,} clicks. Another test day of this size would move one model’s AUC by about "
+            f"{test['rows']:,} rows, {test['positives']:,} clicks. Another test day of this size would move one model's AUC by about "
             f"± {test['auc_sampling_ci95']:.4f}; models see the same rows, so their differences move less.",
         )
     ]

@@ -12,6 +12,8 @@ Outcome = Literal["wins", "ties", "loses", "one seed", "alone"]
 
 # a cheaper model is worth a word from this saving on; below it, costs are the same for any purpose
 _CHEAPER = 0.98
+# figures of more models than these are left to the table
+_FEW = 3
 
 
 @dataclass(frozen=True)
@@ -52,55 +54,67 @@ def _headline(outcome: Outcome, best: Record) -> str:
     cost = "" if ratio is None else f", {at_share(ratio, 'dense FLOPs')}"
     name = f"{best['name']}, the best of the other models"
     if outcome == "one seed":
-        return f"One seed cannot tell {FOUND} from {name}{cost.replace(' its', ' the latter’s')}."
+        return f"From one seed nobody can tell whether {FOUND} beats {name}{cost}."
     verb = {"wins": "beats", "ties": "ties with", "loses": "loses to"}[outcome]
     return f"{FOUND} {verb} {name}{cost}."
 
 
 def _detail(found: Record, others: list[Record]) -> str:
-    best = others[0]
+    """The figures of the comparison with the best, and which of the rest are beaten."""
+    best, *rest = others
     pairing = best["vs_found"]
+    outcome = _outcome(pairing, "auc")
     seeds = len(pairing["seeds"])
     difference = with_interval(signed(pairing["auc_diff"]), pairing["auc_diff_ci95"])
     spread = {
         "one seed": "with no interval from a single seed",
         "ties": f"95 % over {seeds} paired seeds, an interval that holds 0",
-    }.get(_outcome(pairing, "auc"), f"95 % over {seeds} paired seeds")
-    beaten = [_difference(model, "auc") for model in others[1:] if _outcome(model["vs_found"], "auc") == "wins"]
-    also = f" In AUC it {'also ' if _outcome(pairing, 'auc') == 'wins' else ''}beats {_and(beaten)}." if beaten else ""
+    }.get(outcome, f"95 % over {seeds} paired seeds")
+    beaten = [model for model in rest if _outcome(model["vs_found"], "auc") == "wins"]
+    also = f" In AUC it {'also ' if outcome == 'wins' else ''}beats {_list(beaten, 'auc')}." if beaten else ""
     return f"AUC {found['auc']:.4f} against {best['auc']:.4f}: {difference} ({spread}).{also}"
 
 
 def _shortfalls(others: list[Record]) -> str:
     """Every model that is shown to be better, and every one that is cheaper; silence is not an option."""
+    best, *rest = others
+    outcome = _outcome(best["vs_found"], "auc")
+    better_auc = [model for model in rest if _outcome(model["vs_found"], "auc") == "loses"]
+    better_logloss = [model for model in others if _outcome(model["vs_found"], "logloss") == "loses"]
+    cheaper = [model for model in others if (model["vs_found"]["dense_flops_ratio"] or 0) * _CHEAPER > 1]
     sentences = []
-    worse_auc = [_difference(model, "auc") for model in others[1:] if _outcome(model["vs_found"], "auc") == "loses"]
-    if worse_auc:
-        sentences.append(f"In AUC it {'also ' if _outcome(others[0]['vs_found'], 'auc') == 'loses' else ''}loses to {_and(worse_auc)}.")
-    worse_logloss = [_difference(model, "logloss") for model in others if _outcome(model["vs_found"], "logloss") == "loses"]
-    if worse_logloss:
-        sentences.append(f"In log loss it loses to {_and(worse_logloss)}.")
-    cheaper = [_cheaper(model) for model in others if (model["vs_found"]["dense_flops_ratio"] or 0) * _CHEAPER > 1]
-    if cheaper:
-        sentences.append(f"Cheaper than {FOUND}: {_and(cheaper)}.")
-    if sentences:
-        return " ".join(sentences)
-    if _outcome(others[0]["vs_found"], "auc") == "one seed":
-        return "No other model needs fewer dense FLOPs."
-    beaten = "is shown to be better in AUC or log loss, and none" if _outcome(others[0]["vs_found"], "auc") != "loses" else ""
-    return f"No other model {beaten} needs fewer dense FLOPs.".replace("  ", " ")
+    if better_auc:
+        sentences.append(f"In AUC it {'also ' if outcome == 'loses' else ''}loses to {_list(better_auc, 'auc')}.")
+    if better_logloss:
+        sentences.append(f"In log loss it loses to {_list(better_logloss, 'logloss')}.")
+    elif outcome in ("wins", "ties") and not better_auc:
+        sentences.append("No other model is shown to be better in AUC or log loss.")
+    sentences += _cheaper(cheaper) or ["No other model needs fewer dense FLOPs."]
+    return " ".join(sentences)
 
 
-def _difference(model: Record, metric: Literal["auc", "logloss"]) -> str:
+def _list(models: list[Record], metric: Literal["auc", "logloss"]) -> str:
+    """Names with their differences, or names alone where there are many."""
+    if len(models) > _FEW:
+        return _and([model["name"] for model in models])
+    differences = [(model["vs_found"][f"{metric}_diff"], model["vs_found"][f"{metric}_diff_ci95"]) for model in models]
+    return _and([f"{m['name']} ({with_interval(signed(value), half)})" for m, (value, half) in zip(models, differences, strict=True)])
+
+
+def _cheaper(models: list[Record]) -> list[str]:
+    """One sentence for each way in which cheaper models compare in AUC, seen from their side."""
+    wordings = {"loses": ", at a higher AUC", "ties": ", at an AUC not shown to differ", "wins": ", at a lower AUC", "one seed": ""}
+    sentences = []
+    for outcome, wording in wordings.items():
+        names = [_cost(model) for model in models if _outcome(model["vs_found"], "auc") == outcome]
+        if names:
+            sentences.append(f"Cheaper than {FOUND}{wording}: {_and(names)}.")
+    return sentences
+
+
+def _cost(model: Record) -> str:
     pairing = model["vs_found"]
-    return f"{model['name']} ({with_interval(signed(pairing[f'{metric}_diff']), pairing[f'{metric}_diff_ci95'])})"
-
-
-def _cheaper(model: Record) -> str:
-    pairing = model["vs_found"]
-    outcome = {"wins": "lower", "loses": "higher", "ties": "not shown to differ", "one seed": "from one seed"}[_outcome(pairing, "auc")]
-    difference = signed(-pairing["auc_diff"])
-    return f"{model['name']} ({share(1 / pairing['dense_flops_ratio'])} of its dense FLOPs, AUC {difference}, {outcome})"
+    return f"{model['name']} ({share(1 / pairing['dense_flops_ratio'])} of its dense FLOPs, AUC {signed(-pairing['auc_diff'])})"
 
 
 def _auc(model: Record) -> str:
