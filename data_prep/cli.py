@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
     except DataError as error:
         return _fail(str(error), EXIT_ERROR)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - whoever read our lines has had enough
+        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; what is finished is kept, run again to continue", EXIT_ERROR)
@@ -39,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_synth(verbs)
     _add_run(verbs)
+    _add_verify(verbs)
+    _add_inspect(verbs)
     return parser
 
 
@@ -112,6 +118,42 @@ def _run(arguments: argparse.Namespace) -> int:
     rows, bad = sum(day.rows for day in manifest.days), sum(day.bad_rows for day in manifest.days)
     content = f"{len(manifest.days)} days, {rows:,} rows in {arguments.out}" + (f" ({bad:,} bad rows left out)" if bad else "")
     print(f"{content}; {made} made in {time.monotonic() - start:.1f} s" if made else f"already there: {content}; nothing to do")
+    return 0
+
+
+def _add_verify(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "verify", "check every file of the shards against the manifest", "  data-prep verify shards/")
+    verb.add_argument("shards", type=Path)
+    verb.set_defaults(run=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from data_prep.verify import verify
+
+    manifest, faults = verify(arguments.shards)
+    print(*faults, sep="\n", end="\n" if faults else "")
+    files = sum(len(part.sha256) for day in manifest.days for part in day.parts)
+    checked = f"{len(manifest.days)} days, {files} files, {sum(day.rows for day in manifest.days):,} rows"
+    if faults:
+        print(f"{len(faults)} faults in {checked}; delete the folder of a faulty day and `data-prep run` again makes it anew")
+        return EXIT_FAULTS
+    print(f"all well: {checked}")
+    return 0
+
+
+def _add_inspect(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    examples = "  data-prep inspect shards/\n  data-prep inspect shards/ --day 3"
+    verb = _verb(verbs, "inspect", "show schema, rows, click rates, missing shares and first rows", examples)
+    verb.add_argument("shards", type=Path)
+    verb.add_argument("--day", type=int, default=None, help="the day whose columns are shown (default: the first)")
+    verb.set_defaults(run=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from data_prep.summary import summarise
+
+    for line in summarise(arguments.shards, arguments.day):
+        print(line)
     return 0
 
 

@@ -6,7 +6,7 @@ import glob
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -14,6 +14,7 @@ from typing import IO
 from data_prep.errors import DataError
 
 BLOCK_BYTES = 1 << 22
+COMPRESSED_SUFFIXES = (".gz", ".zst")
 _DAY = re.compile(r"day[=_-]?(\d+)")
 
 

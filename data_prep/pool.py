@@ -6,11 +6,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, TypeVar
+
+import numpy as np
 
 from data_prep.errors import DataError
 from data_prep.progress import Progress
@@ -31,48 +34,40 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_tasks(
-    job: Callable[[Task, Report], Result], tasks: Sequence[Task], workers: int, progress: Progress
-) -> Iterator[tuple[Task, Result]]:
-    """Run `job` on each task and yield each with its result as it ends, in no fixed order.
+def run_tasks(job: Callable[[Task, Report], Result], tasks: Sequence[Task], workers: int, progress: Progress) -> list[Result]:
+    """Run `job` on each task; returns their results in the order of the tasks.
 
     `job` must be a function of a module, its task and result picklable. One worker or one task runs in this process.
     What a job raises ends the others and is raised here; DataError when a worker died.
     """
     if min(workers, len(tasks)) <= 1:
-        yield from _run_here(job, tasks, progress)
-    else:
-        yield from _run_pool(job, tasks, min(workers, len(tasks)), progress)
+        return _run_here(job, tasks, progress)
+    return _run_pool(job, tasks, min(workers, len(tasks)), progress)
 
 
-def _run_here(job: Callable[[Task, Report], Result], tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Result]]:
-    before = (0, 0)
-    for task in tasks:
-        latest = (0, 0)
+def _run_here(job: Callable[[Task, Report], Result], tasks: Sequence[Task], progress: Progress) -> list[Result]:
+    counts = np.zeros((len(tasks), 2), np.int64)
 
-        def report(done: int, rows: int) -> None:
-            nonlocal latest
-            latest = (done, rows)
-            progress.update(before[0] + done, before[1] + rows)
+    def report(index: int, done: int, rows: int) -> None:
+        counts[index] = done, rows
+        progress.update(*counts.sum(axis=0).tolist())
 
-        yield task, job(task, report)
-        before = (before[0] + latest[0], before[1] + latest[1])
+    return [job(task, partial(report, index)) for index, task in enumerate(tasks)]
 
 
-def _run_pool(
-    job: Callable[[Task, Report], Result], tasks: Sequence[Task], workers: int, progress: Progress
-) -> Iterator[tuple[Task, Result]]:
+def _run_pool(job: Callable[[Task, Report], Result], tasks: Sequence[Task], workers: int, progress: Progress) -> list[Result]:
     counts = RawArray("q", 2 * len(tasks))
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, context, _start_worker, (counts,))
     try:
-        futures = {executor.submit(_call, job, index, task): task for index, task in enumerate(tasks)}
-        pending: set[Future[Result]] = set(futures)
+        futures = [executor.submit(_call, job, index, task) for index, task in enumerate(tasks)]
+        pending = set(futures)
         while pending:
             ended, pending = wait(pending, SECONDS_BETWEEN_UPDATES, FIRST_COMPLETED)
             progress.update(sum(counts[::2]), sum(counts[1::2]))
             for future in ended:
-                yield futures[future], future.result()
+                future.result()
+        return [future.result() for future in futures]
     except BrokenProcessPool:
         raise DataError("a worker process died, perhaps for want of memory; run again to continue, with fewer --workers") from None
     finally:
@@ -83,7 +78,7 @@ def _run_pool(
 
 def _start_worker(counts: Any) -> None:
     """Ctrl-C is the parent's to handle; a worker whose parent is gone must not go on writing."""
-    global _counts
+    global _counts  # noqa: PLW0603 - set once, as the worker starts
     _counts = counts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
+from data_prep.disk import require_free
 from data_prep.errors import DataError
-from data_prep.inputs import DayFile, LogReader
+from data_prep.inputs import COMPRESSED_SUFFIXES, DayFile, LogReader
 from data_prep.lock import exclusive
 from data_prep.pool import Report, run_tasks
 from data_prep.progress import Progress
@@ -82,13 +83,12 @@ def prepare(root: Path, files: Sequence[DayFile], options: PrepareOptions, worke
         _remove_unfinished(root)
         finished = _finished_days(root, options)
         waiting = [DayTask(file, root, options) for file in files if not _same_source(root, file, finished)]
-        _check_disk(root, waiting)
+        require_free(root, sum(_shard_bytes(task.source) for task in waiting))
         if min(workers, len(waiting)) > 1:
             _compile_parser()
         try:
             with Progress("run", sum(task.source.size for task in waiting)) as progress:
-                for task, entry in run_tasks(prepare_day, waiting, workers, progress):
-                    finished[task.source.day] = entry
+                finished |= {entry.day: entry for entry in run_tasks(prepare_day, waiting, workers, progress)}
         finally:
             _remove_unfinished(root)
         manifest = Manifest(options.schema, options.parameters, tuple(finished[day] for day in sorted(finished)))
@@ -189,12 +189,10 @@ def _remove_unfinished(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_disk(root: Path, tasks: Sequence[DayTask]) -> None:
-    compressed = (".gz", ".zst")
-    raw = sum(task.source.size * (RAW_BYTES_PER_COMPRESSED_BYTE if task.source.path.suffix in compressed else 1) for task in tasks)
-    needed, free = raw * SHARD_BYTES_PER_RAW_BYTE, shutil.disk_usage(root).free
-    if needed > free:
-        raise DataError(f"{root} needs about {needed / 1e9:,.1f} GB and its disk has {free / 1e9:,.1f} GB free: make room, or choose another --out")
+def _shard_bytes(file: DayFile) -> float:
+    """About what a file's shards will take on disk."""
+    raw = file.size * (RAW_BYTES_PER_COMPRESSED_BYTE if file.path.suffix in COMPRESSED_SUFFIXES else 1)
+    return raw * SHARD_BYTES_PER_RAW_BYTE
 
 
 def _compile_parser() -> None:

@@ -1,5 +1,7 @@
 """The shard format, written and read: day folders of memory-mappable arrays, and one manifest that names them all.
 
+The layout, R being the rows of a part:
+
     <root>/manifest.json
     <root>/day=00/day.json                  the day's entry of the manifest, and what it was made from
     <root>/day=00/part-00000/dense.npy      float32 [R, dense columns]
@@ -140,8 +142,8 @@ def open_part(root: str | Path, part: PartEntry) -> Part:
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {path}: {error}; `data-prep verify {root}` lists every fault") from error
         if array.ndim != 2 or array.shape[0] != part.rows or array.dtype != dtype:
-            found = f"{array.dtype} {list(array.shape)}"
-            raise DataError(f"{path} holds {found}, the manifest says {np.dtype(dtype)} with {part.rows} rows; run `data-prep verify {root}`")
+            found, expected = f"{array.dtype} {list(array.shape)}", f"{np.dtype(dtype)} with {part.rows} rows"
+            raise DataError(f"{path} holds {found}, the manifest says {expected}; run `data-prep verify {root}`")
         arrays[name] = array
     return Part(**arrays)
 

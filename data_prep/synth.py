@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import write_json
 from data_prep.bayes import best_by_order, sigmoid
+from data_prep.disk import require_free
 from data_prep.errors import DataError
 from data_prep.lock import exclusive
 from data_prep.pool import Report, run_tasks
@@ -42,7 +42,8 @@ class SynthParameters:
 
     def __post_init__(self) -> None:
         if self.days < 1 or self.rows_per_day < 1 or self.seed < 0:
-            raise DataError(f"days = {self.days}, rows per day = {self.rows_per_day}, seed = {self.seed}: days and rows must be above 0, seed 0 or more")
+            given = f"days = {self.days}, rows per day = {self.rows_per_day}, seed = {self.seed}"
+            raise DataError(f"{given}: days and rows must be above 0, the seed 0 or more")
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ def synthesise(folder: Path, parameters: SynthParameters, workers: int) -> dict[
     with exclusive(folder):
         _claim(folder, parameters)
         tasks = [DayTask(parameters, day, folder, write=not day_file(folder, day).exists()) for day in range(parameters.days)]
-        _check_disk(folder, sum(task.write for task in tasks) * parameters.rows_per_day * BYTES_PER_ROW)
+        require_free(folder, sum(task.write for task in tasks) * parameters.rows_per_day * BYTES_PER_ROW)
         tasks = [task for task in tasks if task.write or task.wants_figures]
-        figures: dict[str, Any] = {}
+        if min(workers, len(tasks)) > 1:
+            _compile_kernels()
         with Progress("synth", len(tasks) * parameters.rows_per_day) as progress:
-            for task, result in run_tasks(write_day, tasks, workers, progress):
-                figures = result if task.wants_figures else figures
-        truth = _truth(parameters, figures)
+            figures = run_tasks(write_day, tasks, workers, progress)
+        truth = _truth(parameters, figures[-1])
         write_json(folder / TRUTH, truth)
     return truth
 
@@ -127,7 +128,7 @@ def write_day(task: DayTask, report: Report) -> dict[str, Any]:
     with _replacing(path) if task.write else nullcontext() as file:
         for rows in day_rows(world, task.parameters, task.day):
             if file is not None:
-                file.write(formatter.lines(rows.label, rows.levels))
+                file.write(formatter.lines(rows.label, rows.levels).data)
             if task.wants_figures:
                 label.append(rows.label)
                 logits.append(rows.logits)
@@ -153,6 +154,16 @@ def _figures(label: NDArray[np.bool_], logits: NDArray[np.float64]) -> dict[str,
     return best_by_order(label, logits)
 
 
+def _compile_kernels() -> None:
+    """Fill numba's cache once, before several workers would all compile the same."""
+    from data_prep.level_sampling import LevelSampler
+    from data_prep.tsv_format import LevelFormatter
+
+    levels = np.zeros((1, 1), np.int32)
+    LevelSampler(np.ones(1)).fill(np.zeros(1), levels[0])
+    LevelFormatter([[b""]]).lines(np.zeros(1, np.bool_), levels)
+
+
 @lru_cache(maxsize=1)
 def _world(seed: int) -> World:
     return make_world(seed)
@@ -174,12 +185,6 @@ def _refuse_other(folder: Path, parameters: SynthParameters) -> None:
     if there != asked:
         changed = ", ".join(f"{key} {there.get(key)} there, {value} asked" for key, value in asked.items() if there.get(key) != value)
         raise DataError(f"{folder} was made with other parameters ({changed}): choose another --out, or delete it")
-
-
-def _check_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(f"{folder} needs about {needed / 1e9:,.1f} GB and its disk has {free / 1e9:,.1f} GB free: make room, or ask for fewer rows")
 
 
 def _truth(parameters: SynthParameters, by_order: dict[str, Any]) -> dict[str, Any]:

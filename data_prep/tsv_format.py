@@ -21,11 +21,11 @@ class LevelFormatter:
         self._first = np.cumsum(np.array([0] + [len(column) for column in texts[:-1]], np.int64))
         self._widest = 2 + sum(max(map(len, column)) + 1 for column in texts)
 
-    def lines(self, label: NDArray[np.bool_], levels: NDArray[np.int32]) -> memoryview:
+    def lines(self, label: NDArray[np.bool_], levels: NDArray[np.int32]) -> NDArray[np.uint8]:
         """The lines of R rows as bytes; label [R], levels [columns, R]."""
         out = np.empty(len(label) * self._widest, np.uint8)
         size = _format(label, levels, self._bytes, self._ends, self._first, out)
-        return memoryview(out[:size])
+        return out[:size]
 
 
 @njit(cache=True)

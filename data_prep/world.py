@@ -57,13 +57,14 @@ class Plan:
         Planted(("I11", "C13"), 0.4),
         Planted(("C5", "C16", "C22"), 0.5),
     )
-    cardinalities: Mapping[str, int] = field(default_factory=lambda: dict(
-        C1=60, C2=40, C3=30, C5=6, C6=80, C9=50, C10=100, C13=60, C14=50, C16=5, C17=40, C19=20, C22=6,
-    ))  # fmt: skip
-    gaps: Mapping[str, float] = field(default_factory=lambda: dict(
-        I1=0.05, I2=0.2, I3=0.2, I5=0.03, I6=0.2, I10=0.45, I12=0.75,
-        C3=0.03, C4=0.03, C6=0.02, C12=0.03, C17=0.03, C19=0.1, C24=0.4, C25=0.4, C26=0.4,
-    ))  # fmt: skip
+    cardinalities: Mapping[str, int] = field(default_factory=lambda: {
+        "C1": 60, "C2": 40, "C3": 30, "C5": 6, "C6": 80, "C9": 50, "C10": 100, "C13": 60, "C14": 50, "C16": 5, "C17": 40,
+        "C19": 20, "C22": 6,
+    })  # fmt: skip
+    gaps: Mapping[str, float] = field(default_factory=lambda: {
+        "I1": 0.05, "I2": 0.2, "I3": 0.2, "I5": 0.03, "I6": 0.2, "I10": 0.45, "I12": 0.75,
+        "C3": 0.03, "C4": 0.03, "C6": 0.02, "C12": 0.03, "C17": 0.03, "C19": 0.1, "C24": 0.4, "C25": 0.4, "C26": 0.4,
+    })  # fmt: skip
     intercept: float = -3.7
 
 
