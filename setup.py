@@ -45,7 +45,9 @@ setup(
     description="Architecture search for click-through-rate models, one job per day of logs",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=[f"{name}{tail}" for name in ("data_prep", "embeddings", "recsys_nas", "launch") for tail in ("", ".*")]),
+    packages=find_packages(
+        include=[f"{name}{tail}" for name in ("data_prep", "embeddings", "recsys_nas", "launch") for tail in ("", ".*")]
+    ),
     package_data={"": ["*.html", "*.css", "*.j2"]},
     install_requires=RUNTIME,
     extras_require={**DEVICE, "dev": DEVELOPMENT},
