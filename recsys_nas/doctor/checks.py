@@ -119,7 +119,7 @@ def check_shared_memory(facts: Facts) -> Finding:
         return Finding("shared memory", "ok", found)
     status: Status = "problem" if len(facts.gpus) > 1 else "warning"
     found += f"; {SHARED_MEMORY_NEEDED:.0f} GB is needed (in a container: docker run --shm-size=8g)"
-    return Finding("shared memory", status, found, "mount -o remount,size=8G /dev/shm")
+    return Finding("shared memory", status, found, "sudo mount -o remount,size=8G /dev/shm")
 
 
 def check_open_files(facts: Facts) -> Finding:
