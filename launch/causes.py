@@ -39,7 +39,7 @@ def failure(logs: Path, state: str) -> Failure:
     cause = _first(_error_file, _by_age(logs.rglob("error.json")))
     for read in (_exception, _killed, _last_line):
         cause = cause or _first(read, texts)
-    return Failure(_line(cause or f"ended as {state} without a message"))
+    return Failure(_line(cause or f"ended as {state} without a message, as when it is killed"))
 
 
 def _first(read: Callable[[T], str], sources: Iterable[T]) -> str:

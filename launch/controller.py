@@ -22,7 +22,7 @@ from launch.devices import Slots, slots
 from launch.errors import LaunchError
 from launch.jobs import Job, architecture_file, retrain_jobs, search_jobs
 from launch.lock import run_lock
-from launch.preflight import check, check_same_run
+from launch.preflight import check
 from launch.process import STOPPED, put_own_commands_first
 from launch.progress import Lines, Tally, progress
 from launch.queue import JobQueue
@@ -45,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(options.config, options.overrides)
         check(config)
         with run_lock(config.run_folder):
-            check_same_run(config)
             return run(config, Console())
     except (ConfigError, DataError, LaunchError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from typing import Any
 
 from torchx.schedulers import get_scheduler_factories
 
 from data_prep.errors import DataError
 from data_prep.shards import Manifest, open_manifest
 from launch.errors import LaunchError
-from recsys_nas.config import Config, load_config, parse_days
+from recsys_nas.config import Config, parse_days
 from recsys_nas.space import space_from_config
 from recsys_nas.zoo.catalogue import RUN_MODELS
-
-FREE_TO_CHANGE = frozenset({"launch", "retrain.models", "retrain.seeds"})
-"""What may differ when a run is continued: it adds work or moves it, but does not change the meaning of finished work."""
 
 
 def check(config: Config) -> None:
@@ -34,20 +29,6 @@ def check(config: Config) -> None:
     for model in config.retrain.models:
         _check_name("retrain.models", model, RUN_MODELS)
     _check_name("launch.scheduler", config.launch.scheduler, tuple(get_scheduler_factories()))
-
-
-def check_same_run(config: Config) -> None:
-    """Raises LaunchError when the run folder holds work that was done under another config."""
-    earlier = config.run_folder / "config.toml"
-    if not earlier.exists():
-        return
-    before, now = _flat(load_config(earlier)), _flat(config)
-    for key, value in now.items():
-        if before.get(key) != value and FREE_TO_CHANGE.isdisjoint((key, key.partition(".")[0])):
-            raise LaunchError(
-                f"{config.run_folder} was begun with {key} = {before.get(key)!r}, now it is {value!r}; "
-                f"start another run with name=..., or delete {config.run_folder}"
-            )
 
 
 def _check_days(config: Config, manifest: Manifest) -> None:
@@ -69,11 +50,3 @@ def _check_name(key: str, name: str, known: tuple[str, ...]) -> None:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
         raise LaunchError(f"{key}: there is no {name!r}; {hint}")
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    """Values by dotted key, such as `search.batch_size`."""
-    flat: dict[str, Any] = {}
-    for key, value in dataclasses.asdict(config).items():
-        flat.update({f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value})
-    return flat

@@ -178,7 +178,7 @@ class JobQueue:
         logs.mkdir(parents=True)
         attempt = Attempt(entry.job, number, logs, entry.retries, gpus=self._take_gpus())
         environment = {} if self.slots.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(attempt.gpus)}
-        options = {**self._options, "log_dir": str(logs)}
+        options = {**self._options, "log_dir": str(logs)}  # which schedulers other than the local one ignore
         try:
             app = self.build(entry.job, self.launch, logs, environment)
             attempt.handle = self.runner.run(app, self.launch.scheduler, options)

@@ -65,5 +65,5 @@ def test_killed_rank(tmp_path: Path) -> None:
 
 
 def test_last_resorts(tmp_path: Path) -> None:
-    assert failure(tmp_path, "CANCELLED").cause == "ended as CANCELLED without a message"
+    assert failure(tmp_path, "CANCELLED").cause == "ended as CANCELLED without a message, as when it is killed"
     assert failure(logs(tmp_path, agent="one\n" + "x" * 1000), "FAILED").cause == "x" * LONGEST + "..."

@@ -75,7 +75,7 @@ def test_failures_retries_and_success_in_one_queue(config: Config, run: Run, mon
         "search-day-1": Failure("RuntimeError: no luck with 1"),
         "search-day-2": Failure("2 is not what you want", user_error=True),
         "retrain-mlp": Failure(f"ended without writing {missing}"),
-        "retrain-dlrm": Failure("ended as FAILED without a message"),
+        "retrain-dlrm": Failure("ended as FAILED without a message, as when it is killed"),
     }
     assert sorted(record.retried) == ["retrain-dlrm", "retrain-mlp", "search-day-0", "search-day-1"]
     attempts = {path.name: len(list(path.iterdir())) for path in (config.run_folder / "logs").iterdir()}

@@ -10,9 +10,7 @@ from launch import controller
 from launch.devices import Slots, slots
 from launch.errors import LaunchError
 from launch.jobs import ddp_app, retrain_jobs, search_jobs
-from launch.lock import LOCK
-from launch.preflight import check_same_run
-from recsys_nas.config import LaunchConfig, load_config, to_toml
+from recsys_nas.config import LaunchConfig, load_config
 
 
 @pytest.mark.parametrize(
@@ -34,16 +32,6 @@ def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], overrid
     assert shown.startswith("error: ")
     assert said in shown
     assert shown.count("\n") == 1
-
-
-def test_a_run_is_continued_only_with_the_config_it_was_begun_with(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = load_config(config_file)
-    config.run_folder.mkdir(parents=True)
-    (config.run_folder / "config.toml").write_text(to_toml(config))
-    assert controller.main(["--config", str(config_file), "search.batch_size=7"]) == 2
-    assert "was begun with search.batch_size = 512, now it is 7; start another run with name=" in capsys.readouterr().err
-    assert (config.run_folder / LOCK).read_text() == ""
-    check_same_run(load_config(config_file, ["launch.max_parallel=7", "retrain.seeds=[5]"]))
 
 
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
