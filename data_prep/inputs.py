@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data_prep.errors import DataError
 
@@ -102,12 +102,43 @@ def _expand(pattern: str) -> list[Path]:
     return paths
 
 
-def _decompressed(suffix: str, file: IO[bytes]) -> IO[bytes]:
-    if suffix == ".gz":
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
-    if suffix == ".zst":
+class _ZstdStream:
+    """Reads a .zst file of one or more frames; unlike zstandard's own reader it tells a file that was cut off."""
+
+    def __init__(self, file: IO[bytes]) -> None:
         from zstandard import ZstdDecompressor
 
-        stream: IO[bytes] = ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return stream
+        self._file = file
+        self._decompressor = ZstdDecompressor()
+        self._frame: Any = None
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, about `size` compressed ones' worth; empty at the end. EOFError when the file is damaged or cut off."""
+        from zstandard import ZstdError
+
+        while data := self._rest or self._file.read(size):
+            self._frame = self._frame or self._decompressor.decompressobj()
+            try:
+                text: bytes = self._frame.decompress(data)
+            except ZstdError as error:
+                raise EOFError(error) from error
+            self._rest = self._frame.unused_data
+            if self._frame.eof:
+                self._frame = None
+            if text:
+                return text
+        if self._frame:
+            raise EOFError("the last frame has no end")
+        return b""
+
+    def close(self) -> None:
+        self._frame = None
+
+
+def _decompressed(suffix: str, file: IO[bytes]) -> IO[bytes] | gzip.GzipFile | _ZstdStream:
+    if suffix == ".gz":
+        return gzip.GzipFile(fileobj=file)
+    if suffix == ".zst":
+        return _ZstdStream(file)
     return file

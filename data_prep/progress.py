@@ -37,7 +37,7 @@ class Progress:
         text = _describe(done / self._total, rows, now - self._start)
         if self._bar:
             self._bar.update(self._task, completed=done, text=text)
-        elif now - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif done and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             print(f"{self._title}: {100 * done / self._total:3.0f} %  {text}", file=sys.stderr, flush=True)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data_prep.errors import DataError
+
 NUM_CRITEO_DENSE = 13
 NUM_CRITEO_SPARSE = 26
 
@@ -40,10 +42,10 @@ class Schema:
 def criteo_schema(buckets: int) -> Schema:
     """Criteo's display advertising logs: label, 13 integers I1..I13, 26 categorical columns C1..C26 of `buckets` ids each.
 
-    Raises ValueError when `buckets` leaves no id beside the one for a missing cell.
+    Raises DataError when `buckets` leaves no id beside the one for a missing cell.
     """
     if buckets < 2:
-        raise ValueError(f"buckets = {buckets}: at least 2 are needed, one for missing cells and one for ids")
+        raise DataError(f"buckets = {buckets}: at least 2 are needed, one for missing cells and one for ids")
     return Schema(
         label="label",
         dense=tuple(f"I{i}" for i in range(1, NUM_CRITEO_DENSE + 1)),
