@@ -193,7 +193,7 @@ def from_mapping(raw: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = first["msg"].removeprefix("Value error, ") + ("; write it in quotes" if first["type"] == "string_type" else "")
         named = f"{key} = {first['input']!r}: " if key and first["type"] != "value_error" else ""
         raise ConfigError(f"{where}: {named}{reason}") from error
 
