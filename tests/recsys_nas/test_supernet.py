@@ -1,0 +1,189 @@
+"""The promise of weight sharing: a member run on slices of the supernet is the network that one takes out of it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor
+
+from recsys_nas.cost import dense_flops, module_costs
+from recsys_nas.model import InteractionArch
+from recsys_nas.space import CATALOGUE, Architecture, Block
+from recsys_nas.supernet import Supernet
+from tests.recsys_nas.random_networks import hulls_and_members, inputs, randomise
+
+Pair = tuple[Architecture, Architecture]
+HULL = Architecture(
+    2,
+    3,
+    4,
+    (Block((0,), ("linear", "cross"), 5, ("embedded_fc",), 3), Block((0, 1), ("fm", "dot_product"), 6, ("self_attention",), 2)),
+    (1, 2),
+)
+
+
+def supernet_of(hull: Architecture, dtype: torch.dtype = torch.float64) -> Supernet:
+    supernet = Supernet(hull).to(dtype)
+    randomise(supernet)
+    return supernet
+
+
+def slices_in_use(supernet: Supernet, member: Architecture) -> dict[str, Tensor]:
+    """For each full-size parameter, 1 where the member uses it and 0 elsewhere."""
+    probe = copy.deepcopy(supernet)
+    total = sum(value.sum() for value in probe.sliced_parameters(member).values())
+    assert isinstance(total, Tensor)
+    total.backward()
+    return {name: torch.zeros_like(value) if value.grad is None else value.grad for name, value in probe.named_parameters()}
+
+
+@settings(max_examples=150, deadline=None)
+@given(pair=hulls_and_members())
+def test_a_member_equals_its_extracted_network_exactly_in_float64(pair: Pair) -> None:
+    hull, member = pair
+    supernet = supernet_of(hull)
+    batch = inputs(hull)
+    logits = supernet(*batch, member)
+    assert logits.shape == (3,)
+    assert torch.equal(logits, supernet.extract(member)(*batch))
+
+
+@settings(max_examples=100, deadline=None)
+@given(pair=hulls_and_members())
+def test_a_member_equals_its_extracted_network_in_float32(pair: Pair) -> None:
+    hull, member = pair
+    supernet = supernet_of(hull, torch.float32)
+    batch = inputs(hull, dtype=torch.float32)
+    torch.testing.assert_close(supernet(*batch, member), supernet.extract(member)(*batch), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(pair=hulls_and_members())
+def test_gradients_equal_those_of_the_extracted_network_and_are_zero_outside_the_slice(pair: Pair) -> None:
+    hull, member = pair
+    supernet = supernet_of(hull)
+    derived = supernet.extract(member)
+    dense, tokens = (value.requires_grad_() for value in inputs(hull))
+    derived_dense, derived_tokens = (value.requires_grad_() for value in inputs(hull))
+    supernet(dense, tokens, member).square().sum().backward()
+    derived(derived_dense, derived_tokens).square().sum().backward()
+    # A supernet whose weights are the gradients: cut in the same way, they must be the gradients of the extracted network.
+    gradients = copy.deepcopy(supernet)
+    for held, parameter in zip(gradients.parameters(), supernet.parameters(), strict=True):
+        held.data = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    sliced = gradients.sliced_parameters(member)
+    for name, parameter in derived.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(sliced[name], expected, rtol=1e-12, atol=1e-12)
+    used = slices_in_use(supernet, member)
+    for name, parameter in supernet.named_parameters():
+        assert not (used[name] > 1).any(), f"{name}: a weight is used twice"
+        if parameter.grad is not None:
+            assert not parameter.grad[used[name] == 0].any(), f"{name}: gradient outside the slice"
+    for mine, theirs in ((dense, derived_dense), (tokens, derived_tokens)):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_every_module_alone_narrowed_equals_its_extracted_network(name: str, normalise: bool) -> None:
+    def alone(width: int, sources: tuple[int, ...] = (0, 1)) -> Block:
+        if CATALOGUE[name].makes == "dense":
+            return Block(sources, dense=(name,), dense_width=width)
+        return Block(sources, sparse=(name,), num_tokens=width)
+
+    first = Block((0,), ("linear",), 5, ("embedded_fc",), 4)
+    narrow_first = replace(first, dense_width=2, num_tokens=3)
+    hull = Architecture(3, 4, 4, (first, alone(7)), (1, 2), normalise=normalise)
+    supernet, batch = supernet_of(hull), inputs(hull)
+    outputs: list[Tensor] = []
+    for blocks in ((first, alone(7)), (first, alone(3)), (narrow_first, alone(3)), (first, alone(3, sources=(1,)))):
+        member = replace(hull, blocks=blocks)
+        logits = supernet(*batch, member)
+        assert torch.equal(logits, supernet.extract(member)(*batch))
+        assert not any(torch.allclose(logits, other) for other in outputs), "narrowing changed nothing"
+        outputs.append(logits)
+
+
+@settings(max_examples=100, deadline=None)
+@given(pair=hulls_and_members())
+def test_the_canonical_network_with_renamed_weights_gives_the_same_logits(pair: Pair) -> None:
+    hull, member = pair
+    derived = supernet_of(hull).extract(member)
+    canonical = member.canonical()
+    renamed = InteractionArch(canonical).double()
+    numbers = {str(old): str(new) for new, old in enumerate(member.reachable_blocks(), start=1)}
+
+    def rename(name: str) -> str:
+        kind, *rest = name.split(".")
+        return ".".join([kind, numbers[rest[0]], *rest[1:]]) if kind == "blocks" else name
+
+    renamed.load_state_dict({rename(name): value for name, value in derived.state_dict().items()})
+    batch = inputs(hull)
+    assert torch.equal(renamed(*batch), derived(*batch))
+
+
+@settings(max_examples=30, deadline=None)
+@given(pair=hulls_and_members())
+def test_running_extracting_and_pricing_change_nothing(pair: Pair) -> None:
+    hull, member = pair
+    supernet = supernet_of(hull)
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    random_state = torch.get_rng_state()
+    supernet(*inputs(hull), member)
+    derived = supernet.extract(member)
+    dense_flops(member)
+    module_costs(member)
+    with torch.no_grad():
+        for parameter in derived.parameters():
+            parameter.add_(1.0)
+    after = supernet.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert torch.equal(torch.get_rng_state(), random_state), "extracting drew from the global generator"
+
+
+def test_an_extracted_network_trains_by_itself_and_holds_only_what_it_uses() -> None:
+    member = replace(
+        HULL, blocks=(Block((0,), ("linear",), 2), replace(HULL.blocks[1], dense=("fm",), sparse=(), num_tokens=0, dense_width=3))
+    )
+    derived = supernet_of(HULL).extract(member)
+    expected = {"linear": 2 * (2 + 3 * 4) + 2, "fm": 3 * 4 + 3, "norms": 2 * 2 + 2 * 3, "head": 2 + 3, "skip": 2 + 3 * 4, "bias": 1}
+    assert sum(parameter.numel() for parameter in derived.parameters()) == sum(expected.values())
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in derived.parameters())
+
+
+FIRST, SECOND = HULL.blocks
+BEYOND = {
+    "num_dense": replace(HULL, num_dense=3),
+    "num_sparse": replace(HULL, num_sparse=2),
+    "embedding_dim": replace(HULL, embedding_dim=8),
+    "stem": replace(HULL, stem="split"),
+    "normalise": replace(HULL, normalise=False),
+    "linear_skip": replace(HULL, linear_skip=False),
+    "blocks: 1": replace(HULL, blocks=(FIRST,), head=(1,)),
+    "head": replace(HULL, head=(0, 1)),
+    r"blocks\[1\]: its sources": replace(HULL, blocks=(FIRST, replace(SECOND, dense_width=7))),
+    r"blocks\[0\]: its sources": replace(HULL, blocks=(replace(FIRST, num_tokens=4), SECOND)),
+    r"blocks\[1\]: .*modules": replace(HULL, blocks=(FIRST, replace(SECOND, dense=("linear",)))),
+    r"blocks\[0\]: .*beyond": replace(HULL, blocks=(replace(FIRST, sparse=("self_attention",)), SECOND)),
+}
+
+
+@pytest.mark.parametrize("message", BEYOND)
+def test_a_network_beyond_the_supernet_is_refused(message: str) -> None:
+    supernet = supernet_of(HULL)
+    with pytest.raises(ValueError, match=message):
+        supernet(*inputs(HULL), BEYOND[message])
+    with pytest.raises(ValueError, match=message):
+        supernet.extract(BEYOND[message])
+
+
+def test_a_source_beyond_the_supernet_is_refused() -> None:
+    hull = replace(HULL, blocks=(FIRST, replace(SECOND, sources=(1,))))
+    with pytest.raises(ValueError, match=r"blocks\[1\]: its sources"):
+        supernet_of(hull)(*inputs(HULL), HULL)
