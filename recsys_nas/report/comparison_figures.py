@@ -20,6 +20,7 @@ from recsys_nas.report.quantities import signed
 from recsys_nas.report.records import FOUND, Record
 
 _WIDTH = 400
+_MAX_STRETCHES = 25
 
 
 def auc_against_flops(results: Record) -> Markup:
@@ -141,15 +142,18 @@ def learning_curves(retrain: dict[str, list[Record]], names: Sequence[str]) -> M
 
 
 def _mean_curve(curves: list[list[Record]]) -> tuple[list[float], list[float]]:
-    """Mean over seeds at rows between the latest start and the earliest end; seeds report at rows of their own."""
-    curves = [[point for point in curve if point["ne"] is not None] for curve in curves]
-    curves = [curve for curve in curves if curve]
-    if not curves:
+    """Mean over seeds within equal stretches of rows; each seed reports at rows of its own, some after a few rows only."""
+    known = [[point for point in curve if point["ne"] is not None] for curve in curves]
+    known = [curve for curve in known if curve]
+    if not known:
         return [], []
-    first, last = max(curve[0]["rows"] for curve in curves), min(curve[-1]["rows"] for curve in curves)
-    grid = np.linspace(first, max(first, last), max(map(len, curves)))
-    heights = [np.interp(grid, [point["rows"] for point in curve], [point["ne"] for point in curve]) for curve in curves]
-    return grid.tolist(), np.mean(heights, axis=0).tolist()
+    edges = np.linspace(0, min(curve[-1]["rows"] for curve in known), 1 + min(_MAX_STRETCHES, *map(len, known)))
+    means = []
+    for curve in known:
+        rows = np.array([0, *(point["rows"] for point in curve)], dtype=float)
+        sums = np.concatenate([[0.0], np.cumsum(np.diff(rows) * [point["ne"] for point in curve])])
+        means.append(np.diff(np.interp(edges, rows, sums)) / np.diff(edges))
+    return edges[1:].tolist(), np.mean(means, axis=0).tolist()
 
 
 def _name_ends(axes: Axes, ends: dict[str, float], names: Sequence[str]) -> None:

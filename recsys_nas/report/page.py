@@ -97,10 +97,16 @@ def _facts(run: RunRecords) -> list[tuple[str, str]]:
     speed = f"{quantities.count(statistics.fmean(rates))} rows/s a day job, start and end included" if rates else "not recorded"
     return [
         ("Command", command if isinstance(command, str) else shlex.join(command)),
-        ("Git commit", str(provenance.get("git_commit") or "not recorded")),
+        ("Git commit", _commit(provenance)),
         ("Begun", str(provenance.get("created", "not recorded"))),
         ("Seeds", f"search {run.config.seed}; retraining {', '.join(map(str, run.config.retrain.seeds))}"),
         ("Data", f"{data.shards}; searched on days {data.search_days}, trained on days {data.train_days}, tested on day {data.test_day}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded"),
         ("Search speed", speed),
     ]
+
+
+def _commit(provenance: Record) -> str:
+    """The commit; a run from edited files is not what the commit alone gives, and says so."""
+    commit = provenance.get("git_commit") or "not recorded"
+    return f"{commit}, with uncommitted changes" if provenance.get("git_dirty") else str(commit)

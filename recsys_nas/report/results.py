@@ -93,7 +93,8 @@ def _bayes(config: Config, test: Record, notes: list[str]) -> Record | None:
     if not config.data.truth:
         return None
     remedy = "write it again with `data-prep synth`, or set data.truth = ''"
-    bayes = read_record(Path(config.data.truth), ("bayes",), remedy)["bayes"]
+    truth = read_record(Path(config.data.truth), ("bayes",), remedy)
+    bayes = truth["bayes"]
     if bayes.get("day") != config.data.test_day:
         notes.append(
             f"{config.data.truth} tells the Bayes-optimal figures of day {bayes.get('day')}, but the test day is "
@@ -102,7 +103,12 @@ def _bayes(config: Config, test: Record, notes: list[str]) -> Record | None:
         return None
     rate = test["positives"] / test["rows"]
     entropy = -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate)) if 0 < rate < 1 else 0.0
-    return {"auc": bayes["auc"], "logloss": bayes["logloss"], "ne": bayes["logloss"] / entropy if entropy else None}
+    return {
+        "auc": bayes["auc"],
+        "logloss": bayes["logloss"],
+        "ne": bayes["logloss"] / entropy if entropy else None,
+        "by_order": truth.get("bayes_by_order", {}),
+    }
 
 
 def _search(days: list[Record]) -> Record:

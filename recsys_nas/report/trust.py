@@ -15,11 +15,14 @@ _ENOUGH_SEEDS = 3
 _NAMED = 3
 
 
+State = Literal["good", "caution", "note"]
+
+
 @dataclass(frozen=True)
 class Check:
     """One line of evidence; `state` is the mark before it."""
 
-    state: Literal["good", "caution"]
+    state: State
     title: str
     text: str
 
@@ -50,8 +53,9 @@ def _seeds(run: RunRecords) -> Check:
     seeds = len(run.config.retrain.seeds)
     if seeds == 1:
         return Check("caution", "Seeds", "One seed. Nothing here can tell a difference between models from chance.")
-    state: Literal["good", "caution"] = "good" if seeds >= _ENOUGH_SEEDS else "caution"
-    return Check(state, "Seeds", f"{seeds} seeds for every model, compared seed by seed; intervals are Student's t at 95 %.")
+    state: State = "good" if seeds >= _ENOUGH_SEEDS else "caution"
+    few = "" if state == "good" else ", and so few seeds make them wide"
+    return Check(state, "Seeds", f"{seeds} seeds for every model, compared seed by seed; intervals are Student's t at 95 %{few}.")
 
 
 def _days(run: RunRecords) -> Check:
@@ -76,7 +80,7 @@ def _close_calls(run: RunRecords) -> Check:
         named = [f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close[:_NAMED]]
         names = ", ".join(named) + (f" and {len(close) - _NAMED} more" if len(close) > _NAMED else "")
         return Check("caution", "Gates", f"{text} Within their spread over days of the threshold {threshold:g}: {names}.")
-    state: Literal["good", "caution"] = "caution" if undecided else "good"
+    state: State = "caution" if undecided else "good"
     return Check(state, "Gates", f"{text} Every gate lies farther from the threshold {threshold:g} than it spreads over days.")
 
 
@@ -96,9 +100,11 @@ def _ceiling(run: RunRecords) -> list[Check]:
     gap = bayes["auc"] - found["auc"]
     if gap < 0:
         return [Check("caution", "Ceiling", f"AUC lies {-gap:.4f} above the Bayes-optimal {bayes['auc']:.4f}: look for leaked labels.")]
-    return [
-        Check("good", "Ceiling", f"AUC lies {gap:.4f} below the Bayes-optimal {bayes['auc']:.4f}, which no model can pass but by chance.")
-    ]
+    text = f"AUC lies {gap:.4f} below the Bayes-optimal {bayes['auc']:.4f}, which no model can pass but by chance."
+    reached = ", ".join(f"{figures['auc']:.4f} (order {order})" for order, figures in bayes["by_order"].items())
+    if reached:
+        text += f" The best from effects up to an order of interaction: {reached}."
+    return [Check("note", "Ceiling", text)]
 
 
 def _test_set(run: RunRecords) -> list[Check]:
@@ -107,7 +113,7 @@ def _test_set(run: RunRecords) -> list[Check]:
         return [Check("caution", "Test set", "The test day holds one class only.")]
     return [
         Check(
-            "good",
+            "note",
             "Test set",
             f"{test['rows']:,} rows, {test['positives']:,} clicks. Another test day of this size would move one model's AUC by about "
             f"± {test['auc_sampling_ci95']:.4f}; models see the same rows, so their differences move less.",

@@ -13,6 +13,7 @@ from recsys_nas.config import Config, DataConfig, RetrainConfig, SpaceConfig, to
 from recsys_nas.space import Gate, space_from_config
 
 TEST_ROWS, TEST_POSITIVES = 200_000, 51_240
+BAYES_BY_ORDER = {"1": {"auc": 0.7086, "logloss": 0.4993}, "2": {"auc": 0.7764, "logloss": 0.4752}}
 # name -> (AUC, log loss, dense FLOPs, dense parameters)
 MODELS = {
     "found": (0.7712, 0.4801, 61_440, 31_105),
@@ -51,7 +52,8 @@ def fabricate(
     )
     write(run / "config.toml", to_toml(config))
     write(run / "run.json", PROVENANCE)
-    write(truth_path, {"format_version": 1, "seed": 0, "bayes": {"day": num_days, "auc": 0.7764, "logloss": 0.4752}, "planted": []})
+    bayes = {"day": num_days, "auc": 0.7764, "logloss": 0.4752}
+    write(truth_path, {"format_version": 1, "seed": 0, "bayes": bayes, "bayes_by_order": BAYES_BY_ORDER})
     _write_search(run, config, num_days, generator)
     for model, figures in models.items():
         for seed in seeds:
@@ -70,6 +72,7 @@ PROVENANCE = {
     "created": "2026-11-21T05:30:12+00:00",
     "command": ["torchx", "run", "launch/search.py", "--config", "configs/demo.toml"],
     "git_commit": "0123456789abcdef0123456789abcdef01234567",
+    "git_dirty": True,
     "versions": {"python": "3.11.2", "torch": "2.13.0+cpu", "torchrec": "1.8.0", "fbgemm": "1.8.0", "torchx": "0.7.0"},
 }
 

@@ -92,6 +92,7 @@ def test_figures_show_the_records_of_the_run(make_run: MakeRun) -> None:
         assert f"{gate['probability']:.2f}" in page.text
         assert f"{'● kept' if gate['kept'] else '○ dropped'} ± {gate['std']:.2f}" in page.text
     assert "τ 0.81, Jaccard 0.90" in page.text
+    assert "0.7086 (order 1), 0.7764 (order 2)" in page.text
     figures = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
     assert len(figures) == 8
     assert all(figures)
@@ -99,7 +100,12 @@ def test_figures_show_the_records_of_the_run(make_run: MakeRun) -> None:
 
 def test_it_says_how_to_run_it_again(make_run: MakeRun) -> None:
     page = report(make_run())
-    for text in ("torchx run launch/search.py --config configs/demo.toml", "0123456789abcdef", "torchrec 1.8.0", "retraining 0, 1, 2"):
+    for text in (
+        "torchx run launch/search.py --config configs/demo.toml",
+        "01234567, with uncommitted changes",
+        "torchrec 1.8.0",
+        "retraining 0, 1, 2",
+    ):
         assert text in page.text
     assert "not a reproduction" in page.text
 

@@ -12,7 +12,7 @@ import pytest
 from recsys_nas.config import ConfigError
 from recsys_nas.report.results import write_results
 from tests.report.conftest import MakeRun
-from tests.report.fabricated_run import MODELS, TEST_POSITIVES, TEST_ROWS, write
+from tests.report.fabricated_run import BAYES_BY_ORDER, MODELS, TEST_POSITIVES, TEST_ROWS, write
 
 
 def records(run: Path, model: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def test_bayes_figures_come_with_the_entropy_of_the_test_day(make_run: MakeRun) 
     results = write_results(make_run())
     rate = TEST_POSITIVES / TEST_ROWS
     entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    assert results["bayes"] == {"auc": 0.7764, "logloss": 0.4752, "ne": pytest.approx(0.4752 / entropy)}
+    assert results["bayes"] == {"auc": 0.7764, "logloss": 0.4752, "ne": pytest.approx(0.4752 / entropy), "by_order": BAYES_BY_ORDER}
 
 
 def test_without_a_truth_there_are_no_bayes_figures(make_run: MakeRun) -> None:
