@@ -98,10 +98,11 @@ def _facts(run: RunRecords) -> list[tuple[str, str]]:
     return [
         ("Command", command if isinstance(command, str) else shlex.join(command)),
         ("Git commit", _commit(provenance)),
-        ("Begun", str(provenance.get("created", "not recorded"))),
+        ("Begun", _begun(provenance)),
         ("Seeds", f"search {run.config.seed}; retraining {', '.join(map(str, run.config.retrain.seeds))}"),
         ("Data", f"{data.shards}; searched on days {data.search_days}, trained on days {data.train_days}, tested on day {data.test_day}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded"),
+        ("Machine", _machine(provenance)),
         ("Search speed", speed),
     ]
 
@@ -110,3 +111,15 @@ def _commit(provenance: Record) -> str:
     """The commit; a run from edited files is not what the commit alone gives, and says so."""
     commit = provenance.get("git_commit") or "not recorded"
     return f"{commit}, with uncommitted changes" if provenance.get("git_dirty") else str(commit)
+
+
+def _begun(provenance: Record) -> str:
+    times = len(provenance.get("continued", []))
+    later = f", continued {'once' if times == 1 else f'{times} times'} by other code or packages, or another command" if times else ""
+    return f"{provenance.get('created', 'not recorded')}{later}"
+
+
+def _machine(provenance: Record) -> str:
+    if "platform" not in provenance:
+        return "not recorded"
+    return f"{provenance['platform']}, {provenance.get('cpu_count')} cores, Python {provenance.get('python')}"

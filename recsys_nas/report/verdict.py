@@ -88,7 +88,8 @@ def _shortfalls(others: list[Record]) -> str:
     if better_logloss:
         sentences.append(f"In log loss it loses to {_list(better_logloss, 'logloss')}.")
     elif outcome in ("wins", "ties") and not better_auc:
-        sentences.append("No other model is shown to be better in AUC or log loss.")
+        none_cheaper = "" if cheaper else ", and none needs fewer dense FLOPs"
+        return " ".join([f"No other model is shown to be better in AUC or log loss{none_cheaper}.", *_cheaper(cheaper)])
     sentences += _cheaper(cheaper) or ["No other model needs fewer dense FLOPs."]
     return " ".join(sentences)
 

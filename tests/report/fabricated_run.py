@@ -73,7 +73,11 @@ PROVENANCE = {
     "command": ["torchx", "run", "launch/search.py", "--config", "configs/demo.toml"],
     "git_commit": "0123456789abcdef0123456789abcdef01234567",
     "git_dirty": True,
-    "versions": {"python": "3.11.2", "torch": "2.13.0+cpu", "torchrec": "1.8.0", "fbgemm": "1.8.0", "torchx": "0.7.0"},
+    "python": "3.11.2",
+    "platform": "Linux-6.1.0-x86_64-with-glibc2.36",
+    "cpu_count": 2,
+    "continued": [{"created": "2026-11-21T05:36:40+00:00"}],
+    "versions": {"torch": "2.13.0+cpu", "torchrec": "1.8.0", "fbgemm": "1.8.0", "torchx": "0.7.0"},
 }
 
 

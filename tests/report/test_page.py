@@ -100,12 +100,8 @@ def test_figures_show_the_records_of_the_run(make_run: MakeRun) -> None:
 
 def test_it_says_how_to_run_it_again(make_run: MakeRun) -> None:
     page = report(make_run())
-    for text in (
-        "torchx run launch/search.py --config configs/demo.toml",
-        "01234567, with uncommitted changes",
-        "torchrec 1.8.0",
-        "retraining 0, 1, 2",
-    ):
+    command, commit = "torchx run launch/search.py --config configs/demo.toml", "01234567, with uncommitted changes"
+    for text in (command, commit, "continued once", "torchrec 1.8.0", "Python 3.11.2", "2 cores", "retraining 0, 1, 2"):
         assert text in page.text
     assert "not a reproduction" in page.text
 
