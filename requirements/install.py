@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "set-up.json"
 LOG = VENV / "set-up.log"
+INSTALL = ("install", "--no-deps", "--no-compile")  # Python compiles a module when it is first imported; most never are
 PYTHONS = [(3, 11), (3, 12), (3, 13), (3, 14)]
 NEEDED_GB = {"cpu": 3, "cuda": 14}
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -166,14 +167,14 @@ def clear_leftovers(device: str) -> None:
 def install_packages(device: str) -> None:
     if device == "cpu":  # its torch is not on PyPI
         torch = f"torch=={pins(device)['torch']}"
-        if pip("install", "--no-deps", torch):
-            trouble = pip("install", "--no-deps", "--index-url", TORCH_CPU_INDEX, torch)
+        if pip(*INSTALL, torch):
+            trouble = pip(*INSTALL, "--index-url", TORCH_CPU_INDEX, torch)
             if trouble:
                 fail(f"no {torch} on the configured package indexes nor on {TORCH_CPU_INDEX}: {trouble}; check the network and run again")
-    trouble = pip("install", "--no-deps", "--requirement", str(lock_path(device)))
+    trouble = pip(*INSTALL, "--requirement", str(lock_path(device)))
     if trouble:
         fail(f"pip could not install requirements/{device}.lock: {trouble}; check the network and run again (all output: {LOG})")
-    trouble = pip("install", "--no-deps", "--no-build-isolation", "--editable", ".")
+    trouble = pip(*INSTALL, "--no-build-isolation", "--editable", ".")
     if trouble:
         fail(f"pip could not install the project itself: {trouble} (all output: {LOG})")
 
