@@ -13,11 +13,10 @@ setup:   ## make or update .venv (DEVICE=cpu or DEVICE=cuda to force one, PYTHON
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; install Python 3.11 or newer, or name it: make setup PYTHON=..." >&2; exit 2; }
 	@$(PYTHON) requirements/install.py $(if $(DEVICE),--device $(DEVICE))
 
-demo: private export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: setup    ## search on six days of made-up logs: data, preprocessing, search, comparison, report
-	data-prep synth --out data/demo/raw --days 6 --rows-per-day 200000 --seed 0
-	data-prep run --input 'data/demo/raw/day_*' --schema criteo --out data/demo/shards
-	torchx run launch/search.py --config configs/demo.toml
+	$(BIN)/data-prep synth --out data/demo/raw --days 6 --rows-per-day 200000 --seed 0
+	$(BIN)/data-prep run --input 'data/demo/raw/day_*' --schema criteo --out data/demo/shards
+	$(BIN)/torchx run launch/search.py --config configs/demo.toml
 
 test: setup    ## run the tests
 	@$(BIN)/python -m pytest --quiet --durations=5
