@@ -21,7 +21,7 @@ from data_prep.schema import NUM_CRITEO_DENSE, NUM_CRITEO_SPARSE
 WORLD_VERSION = 1
 NUM_ORDERS = 3
 DRIFT_DAYS = 8
-POPULARITY_DRIFT = 0.5
+POPULARITY_DRIFT = 0.3
 LOGIT_DRIFT = 0.05
 INTEGER_LEVELS = 1 << 14
 NOISE_CARDINALITIES = (20_000, 300, 50_000, 1_000, 10_000, 2_000, 30_000, 500, 5_000, 3, 15_000, 100, 700)
@@ -41,7 +41,8 @@ class Plan:
 
     `cardinalities` of the categorical columns that matter, `gaps` (shares of empty cells) by column, `intercept` the
     logit of a row without effects. The defaults are tuned so that one pass over a million rows can learn most of it:
-    few levels a planted column, one latent number a level (heavy tails of ids would hide the signal).
+    few levels a planted column, one latent number a level (heavy tails of ids would hide the signal), and pairs among
+    categorical columns only (a plain MLP learns a pair with an integer as fast as a model made for interactions).
     """
 
     planted: tuple[Planted, ...] = (
@@ -54,12 +55,12 @@ class Plan:
         Planted(("C1", "C2"), 0.5),
         Planted(("C6", "C14"), 0.45),
         Planted(("C9", "C17"), 0.4),
-        Planted(("I11", "C13"), 0.4),
+        Planted(("C13", "C23"), 0.4),
         Planted(("C5", "C16", "C22"), 0.5),
     )
     cardinalities: Mapping[str, int] = field(default_factory=lambda: {
         "C1": 60, "C2": 40, "C3": 30, "C5": 6, "C6": 80, "C9": 50, "C10": 100, "C13": 60, "C14": 50, "C16": 5, "C17": 40,
-        "C19": 20, "C22": 6,
+        "C19": 20, "C22": 6, "C23": 40,
     })  # fmt: skip
     gaps: Mapping[str, float] = field(default_factory=lambda: {
         "I1": 0.05, "I2": 0.2, "I3": 0.2, "I5": 0.03, "I6": 0.2, "I10": 0.45, "I12": 0.75,
