@@ -19,20 +19,28 @@ from recsys_nas.space import Architecture, Gate
 Streams = tuple[Tensor, Tensor]
 
 
+# Of the mean square of an output. With a small epsilon a module that has learnt nothing yet is blown up to full scale,
+# and its gate closes on noise before pairs of features can be learnt; with 1 it passes as it is, and only a loud module
+# is turned down, so that none can hide behind its scale (docs/search-dnas.md has the comparison).
+NORM_EPSILON = 1.0
+
+
 class NormalisedModule(nn.Module):
-    """An interaction module and the layer normalisation of its output, over features or over each token's dimensions."""
+    """An interaction module and the bounded RMS normalisation of its output, over features or over each token's dimensions.
+
+    `scale * x / sqrt(mean(x^2) + 1)` (Zhang and Sennrich, 2019, with an epsilon of 1).
+    """
 
     def __init__(self, layer: InteractionModule, width: int, normalise: bool) -> None:
         super().__init__()
         self.layer = layer
         self.scale = nn.Parameter(torch.ones(width)) if normalise else None
-        self.shift = nn.Parameter(torch.zeros(width)) if normalise else None
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
         output: Tensor = self.layer(dense, tokens)
         if self.scale is None:
             return output
-        return F.layer_norm(output, output.shape[-1:], self.scale, self.shift)
+        return F.rms_norm(output, output.shape[-1:], self.scale, NORM_EPSILON)
 
 
 class InteractionArch(nn.Module):

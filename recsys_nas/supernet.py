@@ -90,8 +90,8 @@ class Supernet(nn.Module):
 
 def _module_slices(module: NormalisedModule, prefix: str, part: Part, norm_width: int) -> dict[str, Tensor]:
     sliced = {f"{prefix}.layer.{name}": take(getattr(module.layer, name), index) for name, index in module.layer.slices(part).items()}
-    if module.scale is not None and module.shift is not None:
-        sliced |= {f"{prefix}.scale": module.scale[:norm_width], f"{prefix}.shift": module.shift[:norm_width]}
+    if module.scale is not None:
+        sliced[f"{prefix}.scale"] = module.scale[:norm_width]
     return sliced
 
 
