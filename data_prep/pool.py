@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, TypeVar
@@ -60,7 +61,8 @@ def _run_pool(job: Callable[[Task, Report], Result], tasks: Sequence[Task], work
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, context, _start_worker, (counts,))
     try:
-        futures = [executor.submit(_call, job, index, task) for index, task in enumerate(tasks)]
+        with _ignoring_interrupts():
+            futures = [executor.submit(_call, job, index, task) for index, task in enumerate(tasks)]
         pending = set(futures)
         while pending:
             ended, pending = wait(pending, SECONDS_BETWEEN_UPDATES, FIRST_COMPLETED)
@@ -76,11 +78,20 @@ def _run_pool(job: Callable[[Task, Report], Result], tasks: Sequence[Task], work
         executor.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Processes started in the block ignore Ctrl-C from their first moment: it reaches the whole group, and is the parent's to handle."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _start_worker(counts: Any) -> None:
-    """Ctrl-C is the parent's to handle; a worker whose parent is gone must not go on writing."""
+    """A worker whose parent is gone must not go on writing."""
     global _counts  # noqa: PLW0603 - set once, as the worker starts
     _counts = counts
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

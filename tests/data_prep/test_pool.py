@@ -69,12 +69,15 @@ def wait_until(condition: object, seconds: float = 60) -> bool:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_workers_end_with_the_run(number: signal.Signals, code: int, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), str(tmp_path)]
-    parent = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()}, start_new_session=True)
+    here = {**os.environ, "PYTHONPATH": os.getcwd()}
+    parent = subprocess.Popen(command, env=here, start_new_session=True, stderr=subprocess.PIPE, text=True)
     try:
         assert wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
         workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
-        parent.send_signal(number)
-        assert parent.wait(60) == code
+        os.killpg(parent.pid, number) if number == signal.SIGINT else parent.send_signal(number)
+        _, said = parent.communicate(timeout=60)
+        assert parent.returncode == code
+        assert "Traceback" not in said
         assert wait_until(lambda: not any(map(alive, workers)))
     finally:
         if parent.poll() is None:
