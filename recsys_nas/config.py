@@ -67,13 +67,13 @@ class SpaceConfig:
 class SearchConfig:
     """One pass over one day: weights and gates together, under a loss that charges for serving cost."""
 
-    batch_size: int = 512
+    batch_size: int = 256
     learning_rate: float = 5e-3
     alpha_learning_rate: float = 3e-2
     alpha_betas: tuple[float, float] = (0.5, 0.999)
     temperature: float = 1.0
     cost_weight: float = 1e-2
-    warmup_share: float = 0.1
+    warmup_share: float = 0.3
     aggregation: Literal["mean"] = "mean"
     threshold: float = 0.5
     checkpoint_every_steps: int = 200

@@ -32,8 +32,8 @@ PACKAGES = {
 }
 """Name in run.json to the distributions that may provide it."""
 
-FREE_KEYS = ("launch.", "output")
-"""Keys that change where jobs run and files lie, but no result; they may differ when a run is continued."""
+FREE_KEYS = ("launch.", "output", "retrain.models", "retrain.seeds")
+"""Keys that change where jobs run, where files lie, or which results there are, but no result; they may differ when a run goes on."""
 
 
 def versions() -> dict[str, str]:
