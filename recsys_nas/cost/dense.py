@@ -72,15 +72,14 @@ def expected_dense_flops(space: SearchSpace, probabilities: Mapping[Gate, Tensor
         dense = sum(hull.dense_width(source) * speaks[source][0] for source in sources)
         return dense, sum(hull.num_tokens(source) * speaks[source][1] for source in sources)
 
-    total: Number = torch.zeros(())
-    for gate in space.gates:
-        block = hull.blocks[gate.block - 1]
-        out = block.width_of(gate.module)
+    total: Number = 2 * hull.num_raw_features * hull.linear_skip
+    for number, block in enumerate(hull.blocks, start=1):
         dense, tokens = widths(block.sources)
-        total = total + probabilities[gate] * LAYERS[gate.module].flops(Shape(dense, tokens, space.embedding_dim, out))
+        for name in block.modules:
+            shape = Shape(dense, tokens, space.embedding_dim, block.width_of(name))
+            total = total + probabilities[Gate(number, name)] * LAYERS[name].flops(shape)
     dense, tokens = widths(hull.head)
-    total = total + 2 * (dense + tokens * space.embedding_dim)
-    return total + 2 * hull.num_raw_features * hull.linear_skip
+    return total + 2 * (dense + tokens * space.embedding_dim)
 
 
 def _speaks(space: SearchSpace, number: int, probabilities: Mapping[Gate, Tensor]) -> tuple[Tensor, Tensor]:
