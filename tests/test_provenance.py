@@ -14,7 +14,7 @@ from recsys_nas import provenance
 from recsys_nas.config import Config, ConfigError, DataConfig, LaunchConfig, SearchConfig, load_config
 from recsys_nas.provenance import versions, write_provenance
 
-CONFIG = Config(name="demo", seed=7)
+CONFIG = Config(name="demo", seed=7, data=DataConfig(search_days="0-4"), search=SearchConfig(batch_size=512))
 
 
 def record(run: Path) -> dict:
