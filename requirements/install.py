@@ -68,7 +68,7 @@ def lock_path(device: str) -> Path:
 
 def wanted_stamp(device: str) -> dict[str, str]:
     """What the stamp of a set-up that needs nothing more says."""
-    sources = (lock_path(device), ROOT / "setup.py", ROOT / "pyproject.toml")
+    sources = (lock_path(device), ROOT / "setup.py")
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
     return {"device": device, "root": str(ROOT), "sources_sha256": digest}
 

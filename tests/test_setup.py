@@ -120,8 +120,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "cpu.lock").write_text("# note\nfbgemm-gpu-cpu==1.8.0  # via us\nrich==15.0.0\ntorch==2.13.0+cpu\n")
     (tmp_path / "requirements" / "cuda.lock").write_text("fbgemm-gpu==1.8.0\nnvidia-nvtx==13.0.85\nrich==15.0.0\ntorch===2.13.0\n")
-    for name in ("setup.py", "pyproject.toml"):
-        (tmp_path / name).write_text("")
+    (tmp_path / "setup.py").write_text("")
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").write_text("")
     return tmp_path
