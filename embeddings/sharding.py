@@ -26,13 +26,15 @@ _OPTIMIZERS = {
 _MODEL_PARALLEL = [ShardingType.TABLE_WISE.value, ShardingType.COLUMN_WISE.value]
 
 
-def shard(model: nn.Module, tables: EmbeddingBagCollection, config: EmbeddingConfig, device: torch.device, seed: int) -> DistributedModelParallel:
+def shard(
+    model: nn.Module, tables: EmbeddingBagCollection, config: EmbeddingConfig, device: torch.device, seed: int
+) -> DistributedModelParallel:
     """Wrap `model`, which holds `tables` on the meta device, in DistributedModelParallel over the default process group.
 
     The tables are planned, sharded, and filled from `seed` (the same weights for any plan); the rest of the model is
     replicated. Raises PlannerError of TorchRec when the tables do not fit the machine.
     """
-    sharder: ModuleSharder[nn.Module] = EmbeddingBagCollectionSharder(  # type: ignore[assignment]
+    sharder: ModuleSharder[nn.Module] = EmbeddingBagCollectionSharder(
         fused_params={"optimizer": _OPTIMIZERS[config.optimizer], "learning_rate": config.learning_rate, "eps": config.eps}
     )
     planner = EmbeddingShardingPlanner(

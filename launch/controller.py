@@ -62,7 +62,8 @@ def run(config: Config, console: Console) -> int:
     jobs = (*search_jobs(config), *retrain_jobs(config))
     to_do = [job for job in jobs if not job.is_done]
     room = slots(config.launch, len(jobs))
-    write_provenance(config.run_folder, config, sys.argv)
+    # What to type to do it again; under TorchX this process was started with the same arguments.
+    write_provenance(config.run_folder, config, ["torchx", "run", "launch/search.py", *sys.argv[1:]])
     with get_runner() as runner, progress(console, Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
         shown.say(_plan(config, jobs, to_do, room))
         queue = JobQueue(runner, config.launch, room, config.run_folder / "logs", shown, stop)

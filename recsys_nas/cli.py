@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     aggregate = verb("aggregate", _aggregate, "derive one architecture from all searched days", "recsys-nas aggregate runs/demo")
     aggregate.add_argument("run", type=Path)
 
-    retrain = verb("retrain", _retrain, "train and judge one model, all seeds, in this process", "recsys-nas retrain runs/demo --model found")
+    retrain = verb(
+        "retrain", _retrain, "train and judge one model, all seeds, in this process", "recsys-nas retrain runs/demo --model found"
+    )
     retrain.add_argument("run", type=Path)
     retrain.add_argument("--model", required=True)
 

@@ -28,6 +28,8 @@ def write_shards(root: Path, days: int, rows_per_part: tuple[int, ...]) -> Manif
             parts.append(write_part(root / path, path, Part(dense, sparse, label)))
         rows, positives = sum(p.rows for p in parts), sum(p.positives for p in parts)
         entries.append(DayEntry(day, rows, positives, tuple(parts)))
-    schema = Schema("label", tuple(f"I{i + 1}" for i in range(NUM_DENSE)), tuple(SparseFeature(f"C{i + 1}", n) for i, n in enumerate(CARDINALITIES)))
+    schema = Schema(
+        "label", tuple(f"I{i + 1}" for i in range(NUM_DENSE)), tuple(SparseFeature(f"C{i + 1}", n) for i, n in enumerate(CARDINALITIES))
+    )
     write_manifest(root, Manifest(schema, {}, tuple(entries)))
     return open_manifest(root)

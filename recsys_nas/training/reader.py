@@ -129,7 +129,7 @@ class ShardReader:
             sparse = sparse % self._ids_wrap
         return Batch(
             dense=torch.from_numpy(np.array(part.dense[taken])),
-            sparse=self._keyed(np.ascontiguousarray(sparse.T), share),
+            sparse=self._keyed(np.array(sparse.T, order="C"), share),
             labels=torch.from_numpy(part.label[taken].astype(np.float32)).view(-1),
             index=index,
             start=start - first,

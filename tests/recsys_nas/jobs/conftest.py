@@ -23,7 +23,12 @@ def write_run(folder: Path) -> Path:
             "output": str(folder),
             "data": {"shards": str(shards), "search_days": "0-1", "train_days": "0-1", "test_day": 2},
             "embedding": {"dim": 4},
-            "space": {"dense_width": 8, "num_tokens": 2, "dense_modules": ["linear", "fm", "dot_product"], "sparse_modules": ["embedded_fc"]},
+            "space": {
+                "dense_width": 8,
+                "num_tokens": 2,
+                "dense_modules": ["linear", "fm", "dot_product"],
+                "sparse_modules": ["embedded_fc"],
+            },
             "search": {"batch_size": 128, "checkpoint_every_steps": 5},
             "retrain": {"models": ["mlp"], "seeds": [0, 1], "batch_size": 128},
         },

@@ -1,3 +1,5 @@
+"""A model is trained, judged and priced; what cannot be built is named."""
+
 from __future__ import annotations
 
 import json
@@ -65,7 +67,11 @@ def test_a_finished_seed_is_left_alone(run_folder: Path, ranks: Ranks) -> None:
     [
         ("dlmr", None, r"no model is named 'dlmr'; known: found, full_supernet, dlrm"),
         ("found", None, r"cannot read the architecture .*architecture.json: No such file"),
-        ("found", Architecture(2, 3, 8, FM.blocks, (1,)), r"is for \(dense, sparse, embedding dim\) = \(2, 3, 8\), this run has \(2, 3, 4\)"),
+        (
+            "found",
+            Architecture(2, 3, 8, FM.blocks, (1,)),
+            r"is for \(dense, sparse, embedding dim\) = \(2, 3, 8\), this run has \(2, 3, 4\)",
+        ),
     ],
 )
 def test_models_that_cannot_be_built_are_named(run_folder: Path, model: str, architecture: Architecture | None, message: str) -> None:
@@ -76,7 +82,7 @@ def test_models_that_cannot_be_built_are_named(run_folder: Path, model: str, arc
 
 
 def test_interactions_beat_a_logistic_regression_on_a_planted_pair(run_folder: Path, ranks: Ranks) -> None:
-    aucs = []
+    aucs: list[float] = []
     for architecture in (Architecture(2, 3, 4, (), ()), FM):
         write_json(run_folder / "architecture.json", architecture.to_json())
         retrain(Run.open(run_folder), "found", len(aucs), ranks)

@@ -1,3 +1,5 @@
+"""A day's search: what it leaves behind, exact resume, two ranks as one, gates that rest and gates that close."""
+
 from __future__ import annotations
 
 import json
@@ -89,7 +91,9 @@ def test_gates_rest_while_the_weights_warm_up_and_cost_pushes_them_down(run_fold
     warm = [gate["alpha"] for gate in alphas(run_folder)["gates"]]
     assert all(abs(alpha) < 0.04 for alpha in warm), "only the last step may move a gate"
     shutil.rmtree(run_folder / "days")
-    config.write_text(config.read_text().replace("warmup_share = 0.99", "warmup_share = 0.0").replace("cost_weight = 0.01", "cost_weight = 100.0"))
+    config.write_text(
+        config.read_text().replace("warmup_share = 0.99", "warmup_share = 0.0").replace("cost_weight = 0.01", "cost_weight = 100.0")
+    )
     search_day(Run.open(run_folder), 0, ranks)
     assert all(gate["alpha"] < -0.1 for gate in alphas(run_folder)["gates"]), "with a price this high every gate closes"
 
@@ -100,10 +104,25 @@ def test_two_ranks_search_as_one(tmp_path: Path, run_folder: Path, ranks: Ranks)
     folder = write_run(other)
     for config in (run_folder / "config.toml", folder / "config.toml"):
         # Plain SGD shows a wrong scale of a gradient, which Adagrad and Adam would hide behind rounding that they amplify.
-        text = config.read_text().replace('optimizer = "rowwise_adagrad"', 'optimizer = "sgd"').replace("learning_rate = 0.05", "learning_rate = 0.5")
+        text = (
+            config.read_text()
+            .replace('optimizer = "rowwise_adagrad"', 'optimizer = "sgd"')
+            .replace("learning_rate = 0.05", "learning_rate = 0.5")
+        )
         config.write_text(text.replace("learning_rate = 0.005", "learning_rate = 1e-5"))
     search_day(Run.open(run_folder), 0, ranks)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "recsys_nas.jobs.search_day", str(folder), "--day", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "recsys_nas.jobs.search_day",
+        str(folder),
+        "--day",
+        "0",
+    ]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     one, two = alphas(run_folder), alphas(folder)

@@ -1,3 +1,5 @@
+"""Figures of quality against scikit-learn, ties, constants and certainty included."""
+
 from __future__ import annotations
 
 import math

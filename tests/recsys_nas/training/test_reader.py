@@ -1,3 +1,5 @@
+"""The reader returns every row once, the same work to every rank, and goes on where its state says."""
+
 from __future__ import annotations
 
 from pathlib import Path
