@@ -44,8 +44,8 @@ class Architecture:
     """A network for tables of `num_sparse` features of width `embedding_dim` and `num_dense` numeric features.
 
     `stem`: with `flat`, the stem's dense stream holds the numeric features and all embeddings side by side
-    `[B, num_dense + num_sparse * embedding_dim]`; with `split`, the numeric features alone. `normalise`: layer
-    normalisation of every module's output. Raises ValueError, naming the path of the field, when it is no network.
+    `[B, num_dense + num_sparse * embedding_dim]`; with `split`, the numeric features alone. `normalise`: whether
+    every module's output is normalised before the sum. Raises ValueError, naming the path of the field, when it is no network.
     """
 
     num_dense: int

@@ -40,6 +40,20 @@ def hulls_and_members() -> st.SearchStrategy[tuple[Architecture, Architecture]]:
     return _drawn(make)
 
 
+def hulls_and_thinned() -> st.SearchStrategy[tuple[Architecture, Architecture]]:
+    """A network, and the same at full widths with some modules taken out."""
+
+    def make(generator: Random) -> tuple[Architecture, Architecture]:
+        hull = random_hull(generator)
+        thinned = replace(hull, blocks=(), head=(0,))
+        for block in hull.blocks:
+            kept = replace(block, dense=thinned_out(generator, block.dense), sparse=thinned_out(generator, block.sparse))
+            thinned = replace(thinned, blocks=(*thinned.blocks, _hearing(thinned, kept)))
+        return hull, replace(thinned, head=hull.head)
+
+    return _drawn(make)
+
+
 def spaces(
     dense: tuple[str, ...] = DENSE_MODULES, sparse: tuple[str, ...] = SPARSE_MODULES, max_gates: int = 12
 ) -> st.SearchStrategy[SearchSpace]:
@@ -61,6 +75,11 @@ def subset(generator: Random, of: Iterable[T], least: int = 0) -> tuple[T, ...]:
     things = list(of)
     sizes = [generator.randint(min(least, len(things)), len(things)) for _ in range(3)]
     return tuple(generator.sample(things, max(sizes)))
+
+
+def thinned_out(generator: Random, modules: tuple[str, ...]) -> tuple[str, ...]:
+    """Some of a stream's modules, or none, so that later inputs move up."""
+    return subset(generator, modules) if generator.random() < 0.75 else ()
 
 
 def random_hull(generator: Random) -> Architecture:
@@ -90,8 +109,8 @@ def random_member(generator: Random, hull: Architecture) -> Architecture:
         kept = replace(
             block,
             sources=subset(generator, block.sources, least=1),
-            dense=subset(generator, block.dense),
-            sparse=subset(generator, block.sparse),
+            dense=thinned_out(generator, block.dense),
+            sparse=thinned_out(generator, block.sparse),
         )
         member = replace(member, blocks=(*member.blocks, _narrowed(generator, member, kept)))
     head = subset(generator, hull.head)
@@ -100,15 +119,21 @@ def random_member(generator: Random, hull: Architecture) -> Architecture:
 
 
 def _narrowed(generator: Random, earlier: Architecture, block: Block) -> Block:
-    """`block` at widths up to its own, without the modules whose sources in `earlier` are silent."""
+    """`block` at widths up to its own, without the modules that hear nothing."""
+    block = _hearing(earlier, block)
+    width = generator.randint(1, block.dense_width) if block.dense else 0
+    return replace(block, dense_width=width, num_tokens=generator.randint(1, block.num_tokens) if block.sparse else 0)
+
+
+def _hearing(earlier: Architecture, block: Block) -> Block:
+    """`block` without the modules whose sources in `earlier` are silent."""
     heard = {"dense": any(map(earlier.dense_width, block.sources)), "sparse": any(map(earlier.num_tokens, block.sources))}
 
     def hearing(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in names if any(heard[stream] for stream in module_kind(name, "").reads))
 
     dense, sparse = hearing(block.dense), hearing(block.sparse)
-    width = generator.randint(1, block.dense_width) if dense else 0
-    return Block(block.sources, dense, width, sparse, generator.randint(1, block.num_tokens) if sparse else 0)
+    return Block(block.sources, dense, block.dense_width if dense else 0, sparse, block.num_tokens if sparse else 0)
 
 
 def random_space(generator: Random, dense: tuple[str, ...], sparse: tuple[str, ...], max_gates: int) -> SearchSpace:

@@ -36,9 +36,7 @@ def test_forward_is_the_sum_of_modules_block_by_block(stem: str, normalise: bool
         output: Tensor = network.blocks[str(block)][name].layer(x, t)  # type: ignore[index]
         if not normalise:
             return output
-        centred = output - output.mean(-1, keepdim=True)
-        scaled = centred / (output.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
-        return scaled * weights[f"blocks.{block}.{name}.scale"] + weights[f"blocks.{block}.{name}.shift"]
+        return weights[f"blocks.{block}.{name}.scale"] * output / (output.square().mean(-1, keepdim=True) + 1).sqrt()
 
     raw = torch.cat([dense, tokens.reshape(3, -1)], dim=1)
     x0 = raw if stem == "flat" else dense

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from recsys_nas.cost import dense_flops, module_costs
 from recsys_nas.model import InteractionArch
-from recsys_nas.space import CATALOGUE, Architecture, Block
+from recsys_nas.space import CATALOGUE, Architecture, Block, Gate
 from recsys_nas.supernet import Supernet
-from tests.recsys_nas.random_networks import hulls_and_members, inputs, randomise
+from tests.recsys_nas.random_networks import hulls_and_members, hulls_and_thinned, inputs, randomise
 
 Pair = tuple[Architecture, Architecture]
 HULL = Architecture(
@@ -127,6 +127,69 @@ def test_the_canonical_network_with_renamed_weights_gives_the_same_logits(pair: 
     assert torch.equal(renamed(*batch), derived(*batch))
 
 
+@settings(max_examples=100, deadline=None)
+@given(pair=hulls_and_thinned())
+def test_shut_gates_are_another_road_to_the_network_that_slices_give(pair: Pair) -> None:
+    """Gates use no slices at all, so this holds every slice to the place in the supernet that it stands for."""
+    hull, member = pair
+    supernet = supernet_of(hull)
+    gates = {
+        Gate(number, name): torch.full((3,), float(name in member.blocks[number - 1].modules), dtype=torch.float64)
+        for number, block in enumerate(hull.blocks, start=1)
+        for name in block.modules
+    }
+    batch = inputs(hull)
+    torch.testing.assert_close(supernet.full(*batch, gates), supernet(*batch, member), rtol=1e-9, atol=1e-9)
+
+
+def test_a_member_uses_the_weights_written_down_here() -> None:
+    """Sources are joined in the order of the blocks, whatever the order in the file; of a stream, the first features are used."""
+    first = Block((0,), ("linear",), 4, ("embedded_fc",), 3)
+    second, third = Block((1, 0), ("linear", "cross"), 3, ("embedded_fc",), 2), Block((2, 1, 0), ("linear",), 3, ("embedded_fc",), 2)
+    hull = Architecture(1, 2, 2, (first, second, third), (2, 0, 1, 3))
+    narrow = (
+        replace(first, dense_width=2, num_tokens=1),
+        Block((0, 1), ("cross",), 2, ("embedded_fc",), 1),
+        Block((1, 2), ("linear",), 1, ("embedded_fc",), 1),
+    )
+    member = replace(hull, blocks=narrow, head=(1, 2, 3))
+    # Dense inputs in the hull: 0-4 the stem (1 + 2 * 2), 5-8 block 1, 9-11 block 2; tokens: 0-1 the stem, 2-4 block 1, 5-6 block 2.
+    dense, tokens = [0, 1, 2, 3, 4, 5, 6], [0, 1, 2]
+    third_dense, third_tokens = [5, 6, 9, 10], [2, 5]
+    # Inputs of the head in the hull: 0-4 and 5-8 the stem, 9-12 and 13-18 block 1, 19-21 and 22-25 block 2, 26-28 and 29-32 block 3.
+    head = [9, 10, 13, 14, 19, 20, 22, 23, 26, 29, 30]
+    full = dict(supernet_of(hull).full.named_parameters())
+    expected = {
+        "blocks.1.linear.layer.weight": full["blocks.1.linear.layer.weight"][:2],
+        "blocks.1.linear.layer.bias": full["blocks.1.linear.layer.bias"][:2],
+        "blocks.1.linear.scale": full["blocks.1.linear.scale"][:2],
+        "blocks.1.embedded_fc.layer.weight": full["blocks.1.embedded_fc.layer.weight"][:1],
+        "blocks.1.embedded_fc.layer.bias": full["blocks.1.embedded_fc.layer.bias"][:1],
+        "blocks.1.embedded_fc.scale": full["blocks.1.embedded_fc.scale"],
+        "blocks.2.cross.layer.cross": full["blocks.2.cross.layer.cross"][dense][:, dense],
+        "blocks.2.cross.layer.cross_bias": full["blocks.2.cross.layer.cross_bias"][dense],
+        "blocks.2.cross.layer.weight": full["blocks.2.cross.layer.weight"][:2, dense],
+        "blocks.2.cross.layer.bias": full["blocks.2.cross.layer.bias"][:2],
+        "blocks.2.cross.scale": full["blocks.2.cross.scale"][:2],
+        "blocks.2.embedded_fc.layer.weight": full["blocks.2.embedded_fc.layer.weight"][:1, tokens],
+        "blocks.2.embedded_fc.layer.bias": full["blocks.2.embedded_fc.layer.bias"][:1],
+        "blocks.2.embedded_fc.scale": full["blocks.2.embedded_fc.scale"],
+        "blocks.3.linear.layer.weight": full["blocks.3.linear.layer.weight"][:1, third_dense],
+        "blocks.3.linear.layer.bias": full["blocks.3.linear.layer.bias"][:1],
+        "blocks.3.linear.scale": full["blocks.3.linear.scale"][:1],
+        "blocks.3.embedded_fc.layer.weight": full["blocks.3.embedded_fc.layer.weight"][:1, third_tokens],
+        "blocks.3.embedded_fc.layer.bias": full["blocks.3.embedded_fc.layer.bias"][:1],
+        "blocks.3.embedded_fc.scale": full["blocks.3.embedded_fc.scale"],
+        "head": full["head"][:, head],
+        "skip": full["skip"],
+        "bias": full["bias"],
+    }
+    sliced = supernet_of(hull).sliced_parameters(member)
+    assert sorted(sliced) == sorted(expected)
+    for name, value in expected.items():
+        assert torch.equal(sliced[name], value), name
+
+
 @settings(max_examples=30, deadline=None)
 @given(pair=hulls_and_members())
 def test_running_extracting_and_pricing_change_nothing(pair: Pair) -> None:
@@ -152,7 +215,7 @@ def test_an_extracted_network_trains_by_itself_and_holds_only_what_it_uses() -> 
         HULL, blocks=(Block((0,), ("linear",), 2), replace(HULL.blocks[1], dense=("fm",), sparse=(), num_tokens=0, dense_width=3))
     )
     derived = supernet_of(HULL).extract(member)
-    expected = {"linear": 2 * (2 + 3 * 4) + 2, "fm": 3 * 4 + 3, "norms": 2 * 2 + 2 * 3, "head": 2 + 3, "skip": 2 + 3 * 4, "bias": 1}
+    expected = {"linear": 2 * (2 + 3 * 4) + 2, "fm": 3 * 4 + 3, "scales": 2 + 3, "head": 2 + 3, "skip": 2 + 3 * 4, "bias": 1}
     assert sum(parameter.numel() for parameter in derived.parameters()) == sum(expected.values())
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in derived.parameters())
 

@@ -104,10 +104,9 @@ def test_with_all_gates_open_it_is_the_full_network() -> None:
     torch.testing.assert_close(run(network), network.interaction(*inputs(SPACE, ROWS)), rtol=1e-8, atol=1e-8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(choice=spaces_and_gates())
 def test_shut_gates_leave_the_member_that_the_supernet_slices_out(choice: tuple[SearchSpace, tuple[Gate, ...]]) -> None:
-    """Masking and slicing are two roads to one network: this holds the positions of every slice to what they stand for."""
     space, kept = choice
     network = gated(space, seed=random.Random(0).getrandbits(8))
     set_alphas(network, kept)
