@@ -13,7 +13,6 @@ RUNTIME = [
     "tensorboard>=2.21",  # training curves; older ones break with setuptools 82 and newer
     "numpy>=2",  # the shards
     "numba>=0.62",  # the byte parser of raw logs
-    "polars>=1.30",  # CSV and Parquet logs
     "zstandard>=0.23",  # .zst logs
     "pydantic>=2.11",  # validation of configs and schemas
     "tomli-w>=1.2",  # the resolved config of a run, as TOML

@@ -159,7 +159,7 @@ def parse_days(text: str, where: str) -> tuple[int, ...]:
     """`"0-2,5"` -> `(0, 1, 2, 5)`. Raises ValueError naming `where` on anything else, an empty set included."""
     days: set[int] = set()
     for piece in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", piece)
+        match = re.fullmatch(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?", piece)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
             raise ValueError(f"{where} = {text!r}: write days as '0-4' or '0,2,5'")

@@ -19,28 +19,26 @@ from recsys_nas.space import Architecture, Gate
 Streams = tuple[Tensor, Tensor]
 
 
-# Of the mean square of an output. With a small epsilon a module that has learnt nothing yet is blown up to full scale,
-# and its gate closes on noise before pairs of features can be learnt; with 1 it passes as it is, and only a loud module
-# is turned down, so that none can hide behind its scale (docs/search-dnas.md has the comparison).
-NORM_EPSILON = 1.0
+# Beside the mean square of an output. With a tiny epsilon a module that has learnt nothing yet is blown up to full scale,
+# and its gate closes on noise before pairs of features can be learnt (docs/log.md, 2026-11-21).
+NORM_EPSILON = 0.1
 
 
 class NormalisedModule(nn.Module):
-    """An interaction module and the bounded RMS normalisation of its output, over features or over each token's dimensions.
+    """An interaction module and the bounded normalisation of its output: `x / sqrt(mean(x^2) + 0.1)` over the features, or
+    over each token's dimensions.
 
-    `scale * x / sqrt(mean(x^2) + 1)` (Zhang and Sennrich, 2019, with an epsilon of 1).
+    RMS normalisation (Zhang and Sennrich, 2019) without its learnt scale, which could undo a gate.
     """
 
-    def __init__(self, layer: InteractionModule, width: int, normalise: bool) -> None:
+    def __init__(self, layer: InteractionModule, normalise: bool) -> None:
         super().__init__()
         self.layer = layer
-        self.scale = nn.Parameter(torch.ones(width)) if normalise else None
+        self.normalise = normalise
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
         output: Tensor = self.layer(dense, tokens)
-        if self.scale is None:
-            return output
-        return F.rms_norm(output, output.shape[-1:], self.scale, NORM_EPSILON)
+        return F.rms_norm(output, output.shape[-1:], eps=NORM_EPSILON) if self.normalise else output
 
 
 class InteractionArch(nn.Module):
@@ -62,10 +60,8 @@ class InteractionArch(nn.Module):
         modules = {}
         # Sorted, so that a sum of modules has one order and equal networks give equal bits.
         for name in sorted(block.modules):
-            out = block.width_of(name)
-            layer = LAYERS[name](Shape(dense_in, tokens_in, architecture.embedding_dim, out))
-            norm_width = out if name in block.dense else architecture.embedding_dim
-            modules[name] = NormalisedModule(layer, norm_width, architecture.normalise)
+            layer = LAYERS[name](Shape(dense_in, tokens_in, architecture.embedding_dim, block.width_of(name)))
+            modules[name] = NormalisedModule(layer, architecture.normalise)
         return nn.ModuleDict(modules)
 
     def forward(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> Tensor:

@@ -28,7 +28,6 @@ PACKAGES = {
     "torchx": ("torchx",),
     "numpy": ("numpy",),
     "numba": ("numba",),
-    "polars": ("polars",),
 }
 """Name in run.json to the distributions that may provide it."""
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from recsys_nas.model import InteractionArch, NormalisedModule, head_features
-from recsys_nas.modules import Part, take
+from recsys_nas.model import InteractionArch, head_features
+from recsys_nas.modules import InteractionModule, Part, take
 from recsys_nas.space import Architecture
 
 
@@ -51,8 +51,7 @@ class Supernet(nn.Module):
             for name in block.modules:
                 out = block.width_of(name)
                 module = full.blocks[str(number)][name]  # type: ignore[index]
-                norm_width = out if name in block.dense else hull.embedding_dim
-                sliced |= _module_slices(module, f"blocks.{number}.{name}", Part(*positions, out), norm_width)
+                sliced |= _module_slices(module.layer, f"blocks.{number}.{name}", Part(*positions, out))
         sliced["head"] = full.head.index_select(1, self._head_positions(architecture))
         if full.skip is not None:
             sliced["skip"] = full.skip
@@ -88,11 +87,8 @@ class Supernet(nn.Module):
         return torch.tensor(positions, dtype=torch.long, device=self.full.bias.device)
 
 
-def _module_slices(module: NormalisedModule, prefix: str, part: Part, norm_width: int) -> dict[str, Tensor]:
-    sliced = {f"{prefix}.layer.{name}": take(getattr(module.layer, name), index) for name, index in module.layer.slices(part).items()}
-    if module.scale is not None:
-        sliced[f"{prefix}.scale"] = module.scale[:norm_width]
-    return sliced
+def _module_slices(layer: InteractionModule, prefix: str, part: Part) -> dict[str, Tensor]:
+    return {f"{prefix}.layer.{name}": take(getattr(layer, name), index) for name, index in layer.slices(part).items()}
 
 
 @lru_cache(maxsize=256)

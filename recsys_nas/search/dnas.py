@@ -2,8 +2,8 @@
 
 An implementation of the idea of DistDNAS (Zhang et al., 2023), whose full text was not available; the formulas are ours.
 A gate is a binary concrete variable (Maddison et al., 2017), `sigmoid((alpha + logistic noise) / temperature)`, with one
-draw per example; outputs are normalised before their gate, or a gate would measure scale; and the cost term sees the
-gate without noise, `p = sigmoid(alpha)`.
+draw per example; outputs are normalised before their gate (`recsys_nas.model`), or a gate would measure scale; and the
+cost term sees the gate without noise, `p = sigmoid(alpha)`.
 """
 
 from __future__ import annotations

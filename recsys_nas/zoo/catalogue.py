@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A published model: where it comes from, and the published setting that is used here."""
+    """A published model: where it comes from, and the size that is used here, with whose choice it is."""
 
     name: str
     paper: str
@@ -18,8 +18,8 @@ MODELS: dict[str, ZooModel] = {
     model.name: model
     for model in (
         ZooModel("dlrm", "Naumov et al., DLRM, 2019", "bottom MLP 512-256-64, top MLP 512-256 (the authors' Criteo Kaggle script)"),
-        ZooModel("dcnv2", "Wang et al., DCN V2, 2021", "3 full-rank crosses beside an MLP 400-400-400"),
-        ZooModel("mlp", "Covington et al., Deep Neural Networks for YouTube Recommendations, 2016", "MLP 400-400-400 on all features"),
+        ZooModel("dcnv2", "Wang et al., DCN V2, 2021", "3 full-rank crosses beside an MLP 400-400-400 (the MLP of BARS)"),
+        ZooModel("mlp", "the plain deep network of Zhu et al., BARS, 2022", "MLP 400-400-400, without batch normalisation"),
     )
 }
 

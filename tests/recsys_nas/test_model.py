@@ -36,7 +36,7 @@ def test_forward_is_the_sum_of_modules_block_by_block(stem: str, normalise: bool
         output: Tensor = network.blocks[str(block)][name].layer(x, t)  # type: ignore[index]
         if not normalise:
             return output
-        return weights[f"blocks.{block}.{name}.scale"] * output / (output.square().mean(-1, keepdim=True) + 1).sqrt()
+        return output / (output.square().mean(-1, keepdim=True) + 0.1).sqrt()
 
     raw = torch.cat([dense, tokens.reshape(3, -1)], dim=1)
     x0 = raw if stem == "flat" else dense

@@ -162,24 +162,18 @@ def test_a_member_uses_the_weights_written_down_here() -> None:
     expected = {
         "blocks.1.linear.layer.weight": full["blocks.1.linear.layer.weight"][:2],
         "blocks.1.linear.layer.bias": full["blocks.1.linear.layer.bias"][:2],
-        "blocks.1.linear.scale": full["blocks.1.linear.scale"][:2],
         "blocks.1.embedded_fc.layer.weight": full["blocks.1.embedded_fc.layer.weight"][:1],
         "blocks.1.embedded_fc.layer.bias": full["blocks.1.embedded_fc.layer.bias"][:1],
-        "blocks.1.embedded_fc.scale": full["blocks.1.embedded_fc.scale"],
         "blocks.2.cross.layer.cross": full["blocks.2.cross.layer.cross"][dense][:, dense],
         "blocks.2.cross.layer.cross_bias": full["blocks.2.cross.layer.cross_bias"][dense],
         "blocks.2.cross.layer.weight": full["blocks.2.cross.layer.weight"][:2, dense],
         "blocks.2.cross.layer.bias": full["blocks.2.cross.layer.bias"][:2],
-        "blocks.2.cross.scale": full["blocks.2.cross.scale"][:2],
         "blocks.2.embedded_fc.layer.weight": full["blocks.2.embedded_fc.layer.weight"][:1, tokens],
         "blocks.2.embedded_fc.layer.bias": full["blocks.2.embedded_fc.layer.bias"][:1],
-        "blocks.2.embedded_fc.scale": full["blocks.2.embedded_fc.scale"],
         "blocks.3.linear.layer.weight": full["blocks.3.linear.layer.weight"][:1, third_dense],
         "blocks.3.linear.layer.bias": full["blocks.3.linear.layer.bias"][:1],
-        "blocks.3.linear.scale": full["blocks.3.linear.scale"][:1],
         "blocks.3.embedded_fc.layer.weight": full["blocks.3.embedded_fc.layer.weight"][:1, third_tokens],
         "blocks.3.embedded_fc.layer.bias": full["blocks.3.embedded_fc.layer.bias"][:1],
-        "blocks.3.embedded_fc.scale": full["blocks.3.embedded_fc.scale"],
         "head": full["head"][:, head],
         "skip": full["skip"],
         "bias": full["bias"],
@@ -215,7 +209,7 @@ def test_an_extracted_network_trains_by_itself_and_holds_only_what_it_uses() -> 
         HULL, blocks=(Block((0,), ("linear",), 2), replace(HULL.blocks[1], dense=("fm",), sparse=(), num_tokens=0, dense_width=3))
     )
     derived = supernet_of(HULL).extract(member)
-    expected = {"linear": 2 * (2 + 3 * 4) + 2, "fm": 3 * 4 + 3, "scales": 2 + 3, "head": 2 + 3, "skip": 2 + 3 * 4, "bias": 1}
+    expected = {"linear": 2 * (2 + 3 * 4) + 2, "fm": 3 * 4 + 3, "head": 2 + 3, "skip": 2 + 3 * 4, "bias": 1}
     assert sum(parameter.numel() for parameter in derived.parameters()) == sum(expected.values())
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in derived.parameters())
 

@@ -36,7 +36,7 @@ def test_the_found_network_is_trained_judged_and_priced(run_folder: Path, ranks:
     assert judged["dense_flops"] == 2 * (4 * 8 + 8 + 14)
     assert sum(cost["flops"] for cost in judged["cost_by_module"]) == judged["dense_flops"]
     assert (judged["lookup_flops"], judged["lookup_bytes"]) == (3 * 4, 3 * 4 * 4)
-    assert judged["dense_params"] == (4 * 8 + 8) + (8 + 8) + 8 + 14 + 1
+    assert judged["dense_params"] == (4 * 8 + 8) + 8 + 14 + 1
     assert judged["embedding_params"] == (11 + 7 + 5) * 4
     assert sum(group["rows"] for group in judged["calibration_bins"]) == 2048
     assert [point["rows"] for point in judged["learning_curve"]][-1] == judged["train_rows"] == 8 * 4096

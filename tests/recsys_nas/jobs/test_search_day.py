@@ -86,7 +86,7 @@ def test_a_finished_day_is_left_alone(run_folder: Path, ranks: Ranks) -> None:
 
 def test_gates_rest_while_the_weights_warm_up_and_cost_pushes_them_down(run_folder: Path, ranks: Ranks) -> None:
     config = run_folder / "config.toml"
-    config.write_text(config.read_text().replace("warmup_share = 0.1", "warmup_share = 0.99"))
+    config.write_text(config.read_text().replace("warmup_share = 0.3", "warmup_share = 0.99"))
     search_day(Run.open(run_folder), 0, ranks)
     warm = [gate["alpha"] for gate in alphas(run_folder)["gates"]]
     assert all(abs(alpha) < 0.04 for alpha in warm), "only the last step may move a gate"
