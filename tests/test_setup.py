@@ -158,9 +158,9 @@ def installer(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_fresh_set_up_installs_torch_then_the_lock_then_the_project(installer: Any, capsys: pytest.CaptureFixture[str]) -> None:
     installer.set_up(None)
     assert [text.partition(" -m ")[2] for text in installer.asked[1:]] == [
-        "pip install --no-deps --no-compile torch==2.13.0+cpu",
-        "pip install --no-deps --no-compile --requirement /requirements/cpu.lock",
-        "pip install --no-deps --no-compile --no-build-isolation --editable .",
+        "pip install --no-deps torch==2.13.0+cpu",
+        "pip install --no-deps --requirement /requirements/cpu.lock",
+        "pip install --no-deps --no-build-isolation --editable .",
     ]
     assert "3 of 3 packages" in capsys.readouterr().out
     assert installer.read_stamp()["device"] == "cpu"
@@ -211,7 +211,7 @@ def test_what_a_killed_pip_left_is_cleared(checkout: Path, installer: Any) -> No
 
 
 def test_torch_comes_from_its_own_index_where_no_other_has_it(installer: Any) -> None:
-    installer.answers = {"--no-compile torch==": "no matching distribution"}
+    installer.answers = {"--no-deps torch==": "no matching distribution"}
     installer.install_packages("cpu")
     assert installer.asked[1].endswith("--index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu")
     assert len(installer.asked) == 4
