@@ -55,7 +55,7 @@ def _headline(outcome: Outcome, best: Record) -> str:
     name = f"{best['name']}, the best of the other models"
     if outcome == "one seed":
         return f"From one seed nobody can tell whether {FOUND} beats {name}{cost}."
-    verb = {"wins": "beats", "ties": "ties with", "loses": "loses to"}[outcome]
+    verb = {"wins": "beats", "ties": "is not told apart from", "loses": "loses to"}[outcome]
     return f"{FOUND} {verb} {name}{cost}."
 
 

@@ -26,7 +26,7 @@ def test_a_tie_says_that_the_interval_holds_nought(make_run: MakeRun) -> None:
     models = {"found": (0.7712, 0.48, 61_440, 31_105), "dlrm": (0.7712, 0.48, 498_176, 250_113)}
     verdict = judged(make_run, models=models, spread=0.002)
     assert verdict.outcome == "ties"
-    assert "ties with dlrm" in verdict.headline
+    assert "is not told apart from dlrm" in verdict.headline
     assert "an interval that holds 0" in verdict.detail
     assert "beats" not in verdict.sentence
 
