@@ -64,6 +64,29 @@ def auc(scores: Tensor, labels: Tensor) -> float:
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
+@dataclass
+class RunningLoss:
+    """Sums over rows seen so far, each scored before it was learnt from."""
+
+    rows: int = 0
+    loss_sum: float = 0.0
+    positives: float = 0.0
+
+    def add(self, rows: int, loss: float, click_rate: float) -> None:
+        """Count `rows` rows with this mean loss and click rate."""
+        self.rows += rows
+        self.loss_sum += loss * rows
+        self.positives += click_rate * rows
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss_sum / self.rows
+
+    @property
+    def mean_ne(self) -> float:
+        return normalised_entropy(self.mean_loss, self.positives / self.rows)
+
+
 @dataclass(frozen=True)
 class CalibrationBin:
     """Rows with neighbouring predictions: their mean prediction and their click rate."""

@@ -10,32 +10,16 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from recsys_nas.training.metrics import normalised_entropy
+from recsys_nas.training.metrics import RunningLoss
 
 SECONDS_BETWEEN_RECORDS = 1.0
 
 
 @dataclass
-class Window:
-    """Sums since the last record."""
+class Window(RunningLoss):
+    """What was seen since the last record."""
 
-    rows: int = 0
-    loss_sum: float = 0.0
-    positives: float = 0.0
     began: float = field(default_factory=time.monotonic)
-
-    def add(self, rows: int, loss: float, click_rate: float) -> None:
-        self.rows += rows
-        self.loss_sum += loss * rows
-        self.positives += click_rate * rows
-
-    @property
-    def mean_loss(self) -> float:
-        return self.loss_sum / self.rows
-
-    @property
-    def mean_ne(self) -> float:
-        return normalised_entropy(self.mean_loss, self.positives / self.rows)
 
 
 class Telemetry:
@@ -58,7 +42,7 @@ class Telemetry:
 
     @property
     def due(self) -> bool:
-        return time.monotonic() - self.window.began >= SECONDS_BETWEEN_RECORDS
+        return self.active and time.monotonic() - self.window.began >= SECONDS_BETWEEN_RECORDS
 
     def record(self, step: int, rows_done: int, figures: Mapping[str, float]) -> None:
         """Append a record with speed and time left added, and start a new window. `figures` maps tags to values."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchrec.distributed import DistributedModelParallel
 
 from recsys_nas.training.checkpoint import Checkpointer
-from recsys_nas.training.metrics import gather_rows, normalised_entropy
+from recsys_nas.training.metrics import RunningLoss, gather_rows
 from recsys_nas.training.optimizers import average_gradients, state_by_name
 from recsys_nas.training.reader import Batch, ShardReader
 from recsys_nas.training.telemetry import Telemetry
@@ -49,24 +49,12 @@ class LogLoss:
 
 
 @dataclass
-class Progress:
-    """All that the loop remembers; it goes into the checkpoint with the rest."""
+class Progress(RunningLoss):
+    """All that the loop remembers, with the loss over all rows seen; it goes into the checkpoint with the rest."""
 
     step: int = 0
-    rows: int = 0
-    loss_sum: float = 0.0
-    positives: float = 0.0
     train_seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
-
-    @property
-    def mean_loss(self) -> float:
-        return self.loss_sum / self.rows
-
-    @property
-    def mean_ne(self) -> float:
-        """Loss over all rows seen, each scored before it was learnt from, over the entropy of their click rate."""
-        return normalised_entropy(self.mean_loss, self.positives / self.rows)
 
 
 @dataclass(frozen=True)
@@ -129,11 +117,8 @@ class Trainer:
 
     def _remember(self, batch: Batch, figures: Tensor, telemetry: Telemetry) -> None:
         loss, click_rate = figures.tolist()
-        progress = self.progress
-        progress.step += 1
-        progress.rows += batch.step_rows
-        progress.loss_sum += loss * batch.step_rows
-        progress.positives += click_rate * batch.step_rows
+        self.progress.step += 1
+        self.progress.add(batch.step_rows, loss, click_rate)
         telemetry.window.add(batch.step_rows, loss, click_rate)
         if telemetry.due:
             self._report(telemetry)

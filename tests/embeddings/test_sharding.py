@@ -13,11 +13,18 @@ from embeddings import initialise, sharding
 from embeddings.config import EmbeddingConfig
 from embeddings.lookup_cost import lookup_cost
 from embeddings.tables import embedding_tables, table_rows, tokens_by_name
+from recsys_nas.jobs.environment import Ranks
 
 # Names whose order in the schema is not the alphabet's, nor that of their sizes.
 SCHEMA = Schema("label", ("I1",), (SparseFeature("zip", 90), SparseFeature("ad", 300), SparseFeature("hour", 24)))
 NAMES = ["zip", "ad", "hour"]
 IDS = torch.tensor([[5, 80, 0, 5], [299, 7, 7, 1], [23, 0, 11, 2]])
+
+
+@pytest.fixture
+def alone(ranks: Ranks) -> torch.device:
+    """The device of the process group of one, which sharding needs even on one process."""
+    return ranks.device
 
 
 class Tables(nn.Module):

@@ -77,7 +77,7 @@ def test_lines_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("launch.progress.FIRST_PAUSE_SECONDS", 0.0)
     out = io.StringIO()
     mlp = job(tmp_path)
-    attempt = Attempt(mlp, 2, tmp_path, 0)
+    attempt = Attempt(mlp, 2, tmp_path, 0, started=time.time() - 0.3)  # file times are coarser than the clock
     with progress(Console(file=out, width=40), Tally(3, 1)) as lines:
         assert type(lines) is Lines
         lines.started(attempt)

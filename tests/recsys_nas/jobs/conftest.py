@@ -1,15 +1,12 @@
-"""A run folder over small fabricated shards, and a process group of one."""
+"""A run folder over small fabricated shards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from recsys_nas.config import from_mapping, to_toml
-from recsys_nas.jobs.environment import Ranks, process_group
 from tests.fabricated_shards import write_shards
 
 
@@ -42,10 +39,3 @@ def write_run(folder: Path) -> Path:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     return write_run(tmp_path)
-
-
-@pytest.fixture(scope="package")
-def ranks() -> Iterator[Ranks]:
-    torch.set_num_threads(1)
-    with process_group() as alone:
-        yield alone
