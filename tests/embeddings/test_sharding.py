@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
+from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
 from torchrec.distributed.types import ShardingType
 
 from data_prep.schema import Schema, SparseFeature
@@ -129,3 +129,10 @@ def test_lookup_cost_counts_one_row_a_feature() -> None:
     cost = lookup_cost(SCHEMA, dim=16)
     assert (cost.rows, cost.flops, cost.bytes) == (3, 48, 192)
     assert lookup_cost(SCHEMA, dim=16, element_bytes=1).bytes == 48
+
+
+def test_features_are_regrouped_by_name_whatever_the_order_of_the_plan() -> None:
+    values = torch.arange(12.0).view(2, 6)
+    embeddings = KeyedTensor(keys=["hour", "zip", "ad"], length_per_key=[2, 2, 2], values=values)
+    hour, zip_code, ad = values.split(2, dim=1)
+    assert torch.equal(tokens_by_name(embeddings, NAMES), torch.stack([zip_code, ad, hour], dim=1))
