@@ -114,7 +114,7 @@ class LiveTable(Lines):
         self._live = live
 
     def started(self, attempt: Attempt) -> None:
-        pass  # the table shows it
+        """Nothing to say: the table shows it."""
 
     def update(self, running: Sequence[Attempt], waiting: Sequence[Job]) -> None:
         self._running, self._waiting = list(running), list(waiting)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from recsys_nas.space.modules import module_kind
+from recsys_nas.space.modules import check_modules, module_kind
 
 VERSION = 1
 
@@ -154,16 +154,10 @@ def load_architecture(path: str | Path) -> Architecture:
 def _check_block(block: Block, number: int) -> None:
     where = f"blocks[{number - 1}]"
     _check_sources(block.sources, number, f"{where}.sources")
-    for stream, names, width, width_name in (
-        ("dense", block.dense, block.dense_width, "dense_width"),
-        ("sparse", block.sparse, block.num_tokens, "num_tokens"),
-    ):
-        for name in names:
-            makes = module_kind(name, f"{where}.{stream}").makes
-            if makes != stream:
-                raise ValueError(f"{where}.{stream}: {name!r} makes the {makes} stream; move it to {where}.{makes}")
-        if len(set(names)) != len(names):
-            raise ValueError(f"{where}.{stream}: a module is named twice in {list(names)}")
+    check_modules(block.dense, "dense", f"{where}.{{}}")
+    check_modules(block.sparse, "sparse", f"{where}.{{}}")
+    for stream, names, width_name in (("dense", block.dense, "dense_width"), ("sparse", block.sparse, "num_tokens")):
+        width = getattr(block, width_name)
         if width < 0 or bool(names) != bool(width):
             raise ValueError(f"{where}.{width_name} = {width}: must be positive exactly when {where}.{stream} names a module")
 

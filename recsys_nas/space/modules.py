@@ -48,3 +48,14 @@ def module_kind(name: str, where: str) -> ModuleKind:
     near = difflib.get_close_matches(name, CATALOGUE, n=1)
     guess = f" did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{where}: no module is named {name!r};{guess} known: {', '.join(sorted(CATALOGUE))}")
+
+
+def check_modules(names: tuple[str, ...], stream: Stream, where: str) -> None:
+    """Raises ValueError unless `names` are different modules that make `stream`; `where` names the list, with `{}` for a stream."""
+    here = where.format(stream)
+    for name in names:
+        makes = module_kind(name, here).makes
+        if makes != stream:
+            raise ValueError(f"{here}: {name!r} makes the {makes} stream; move it to {where.format(makes)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"{here}: a module is named twice in {list(names)}")

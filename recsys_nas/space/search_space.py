@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from recsys_nas.space.architecture import Architecture, Block
-from recsys_nas.space.modules import module_kind
+from recsys_nas.space.modules import check_modules
 
 
 @dataclass(frozen=True, order=True)
@@ -39,13 +39,8 @@ class SearchSpace:
     sparse_modules: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for stream, names in (("dense", self.dense_modules), ("sparse", self.sparse_modules)):
-            for name in names:
-                makes = module_kind(name, f"space.{stream}_modules").makes
-                if makes != stream:
-                    raise ValueError(f"space.{stream}_modules: {name!r} makes the {makes} stream; list it in space.{makes}_modules")
-            if len(set(names)) != len(names):
-                raise ValueError(f"space.{stream}_modules: a module is listed twice in {list(names)}")
+        check_modules(self.dense_modules, "dense", "space.{}_modules")
+        check_modules(self.sparse_modules, "sparse", "space.{}_modules")
         if not self.gates:
             raise ValueError("space: no modules are listed, so there is nothing to search")
 

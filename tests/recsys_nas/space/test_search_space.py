@@ -78,9 +78,9 @@ def test_a_choice_outside_the_space_is_refused() -> None:
     [
         (("crosss",), (), r"space\.dense_modules: no module is named 'crosss'; did you mean 'cross'\? known: cross, dot_product"),
         ((), ("zzz",), r"space\.sparse_modules: no module is named 'zzz'; known: cross"),
-        (("embedded_fc",), (), r"'embedded_fc' makes the sparse stream; list it in space\.sparse_modules"),
-        ((), ("fm",), r"'fm' makes the dense stream; list it in space\.dense_modules"),
-        (("fm", "linear", "fm"), (), "a module is listed twice"),
+        (("embedded_fc",), (), r"'embedded_fc' makes the sparse stream; move it to space\.sparse_modules"),
+        ((), ("fm",), r"'fm' makes the dense stream; move it to space\.dense_modules"),
+        (("fm", "linear", "fm"), (), "a module is named twice"),
         ((), (), "no modules are listed"),
     ],
 )
