@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys_nas.modules import LAYERS, InteractionModule, Shape
+from recsys_nas.modules import LAYERS, Inputs, InteractionModule, Shape
 from recsys_nas.modules.base import bias, weight
 from recsys_nas.space import Architecture, Gate
 
@@ -36,8 +36,8 @@ class NormalisedModule(nn.Module):
         self.layer = layer
         self.normalise = normalise
 
-    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        output: Tensor = self.layer(dense, tokens)
+    def forward(self, inputs: Inputs) -> Tensor:
+        output: Tensor = self.layer(inputs)
         return F.rms_norm(output, output.shape[-1:], eps=NORM_EPSILON) if self.normalise else output
 
 
@@ -83,7 +83,7 @@ class InteractionArch(nn.Module):
     def _run_block(self, number: int, modules: nn.Module, inputs: Streams, gates: Mapping[Gate, Tensor] | None) -> Streams:
         made: dict[str, Tensor] = {}
         for name, module in modules.named_children():
-            output = module(*inputs)
+            output = module(Inputs(*inputs, inputs[0][:, :0]))
             if gates is not None:
                 output = output * gates[Gate(number, name)].view(-1, *(1,) * (output.dim() - 1))
             stream = "dense" if name in self.architecture.blocks[number - 1].dense else "sparse"

@@ -51,7 +51,7 @@ class Supernet(nn.Module):
             for name in block.modules:
                 out = block.width_of(name)
                 module = full.blocks[str(number)][name]  # type: ignore[index]
-                sliced |= _module_slices(module.layer, f"blocks.{number}.{name}", Part(*positions, out))
+                sliced |= _module_slices(module.layer, f"blocks.{number}.{name}", Part(*positions, positions[0][:0], out))
         sliced["head"] = full.head.index_select(1, self._head_positions(architecture))
         if full.skip is not None:
             sliced["skip"] = full.skip

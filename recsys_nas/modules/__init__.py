@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys_nas.modules.base import InteractionModule, Number, Part, Shape, take
+from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, take
 from recsys_nas.modules.cross import Cross
 from recsys_nas.modules.dot_product import DotProduct
 from recsys_nas.modules.embedded_fc import EmbeddedFC
@@ -19,4 +19,4 @@ LAYERS: dict[str, type[InteractionModule]] = {
     "self_attention": SelfAttention,
 }
 
-__all__ = ["LAYERS", "InteractionModule", "Number", "Part", "Shape", "take"]
+__all__ = ["LAYERS", "Inputs", "InteractionModule", "Number", "Part", "Shape", "take"]

@@ -1,14 +1,15 @@
 """What every interaction module is: an ordinary layer built at exact sizes, plus a rule that says which part of its
 full-size parameters a smaller network uses.
 
-Letters: B batch, F dense features, N tokens, D embedding dim, W dense output width, T output tokens.
+Letters: B batch, F dense features, R features of the second dense input, N tokens, D embedding dim, W dense output width,
+T output tokens.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,39 +18,56 @@ from torch import Tensor, nn
 Number = Any
 
 
+class Inputs(NamedTuple):
+    """What a module is given: dense `[B, F]`, tokens `[B, N, D]`, and `right` `[B, R]`, the dense stream of a second set of
+    sources, which modules of two dense inputs read (empty, R = 0, for all others)."""
+
+    dense: Tensor
+    tokens: Tensor
+    right: Tensor
+
+
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of one module: it reads dense `[B, dense]` and sparse `[B, tokens, dim]`, and makes `out` features or tokens."""
+    """Sizes of one module: it reads dense `[B, dense]`, sparse `[B, tokens, dim]` and a second dense `[B, right]`, and makes
+    `out` features or tokens."""
 
     dense: Number
     tokens: Number
     dim: int
     out: Number
+    right: Number = 0
 
 
 @dataclass(frozen=True)
 class Part:
-    """The part of a full-size module that a smaller network uses: positions in its inputs `[F']`, `[N']` and its first `out` outputs."""
+    """The part of a full-size module that a smaller network uses: positions in its inputs `[F']`, `[N']`, `[R']` and its
+    first `out` outputs."""
 
     dense: Tensor
     tokens: Tensor
+    right: Tensor
     out: int
 
 
 class InteractionModule(nn.Module, ABC):
-    """A layer from the two streams to one. `forward` knows nothing of slicing: it runs at the sizes of its parameters."""
+    """A layer from the two streams to one. `forward` knows nothing of slicing: it runs at the sizes of its parameters.
 
-    def __init__(self, shape: Shape) -> None:
+    `shared`: hold every parameter that a smaller network may slice, even one that this very shape can do without (a
+    projection between equal sizes).
+    """
+
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
         super().__init__()
         self.shape = shape
 
     @abstractmethod
-    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        """`[B, F]`, `[B, N, D]` -> `[B, W]` (makes dense) or `[B, T, D]` (makes sparse)."""
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The inputs -> `[B, W]` (makes dense) or `[B, T, D]` (makes sparse)."""
 
     @abstractmethod
     def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
-        """For each parameter by name, the index along each of its dimensions that `part` uses."""
+        """For each parameter that the smaller network has, by name: the index along each of its dimensions that `part` uses."""
 
     @staticmethod
     @abstractmethod

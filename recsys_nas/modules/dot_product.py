@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import InteractionModule, Number, Part, Shape, bias, weight
+from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class DotProduct(InteractionModule):
@@ -15,17 +15,17 @@ class DotProduct(InteractionModule):
     The products run over pairs `i < j` in token order, the dense token first, and are projected to W features.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
+        super().__init__(shape, shared)
         nodes = shape.tokens + 1
         self.to_token = weight(shape.dim, shape.dense)
         self.to_token_bias = bias(shape.dim)
         self.weight = weight(shape.out, nodes * (nodes - 1) // 2)
         self.bias = bias(shape.out)
 
-    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        dense_token = F.linear(dense, self.to_token, self.to_token_bias)
-        nodes = torch.cat([dense_token.unsqueeze(1), tokens], dim=1)
+    def forward(self, inputs: Inputs) -> Tensor:
+        dense_token = F.linear(inputs.dense, self.to_token, self.to_token_bias)
+        nodes = torch.cat([dense_token.unsqueeze(1), inputs.tokens], dim=1)
         products = torch.bmm(nodes, nodes.transpose(1, 2))
         low, high = torch.triu_indices(nodes.shape[1], nodes.shape[1], offset=1, device=nodes.device)
         pairs = products.flatten(1).index_select(1, low * nodes.shape[1] + high)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import InteractionModule, Number, Part, Shape, bias, weight
+from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class EmbeddedFC(InteractionModule):
     """Each new token is a learnt mixture of all tokens, rectified; `[B, N, D] -> [B, T, D]`."""
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
+        super().__init__(shape, shared)
         self.weight = weight(shape.out, shape.tokens)
         self.bias = bias(shape.out)
 
-    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        return F.relu(F.linear(tokens.transpose(1, 2), self.weight, self.bias)).transpose(1, 2)
+    def forward(self, inputs: Inputs) -> Tensor:
+        return F.relu(F.linear(inputs.tokens.transpose(1, 2), self.weight, self.bias)).transpose(1, 2)
 
     def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
         out = slice(part.out)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import InteractionModule, Number, Part, Shape, bias, weight
+from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class FactorizationMachine(InteractionModule):
     """Half of (square of the sum - sum of the squares) over tokens, kept per dimension (the bi-interaction pooling of
     NFM: He and Chua, 2017) and projected; `[B, N, D] -> [B, W]`."""
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
+        super().__init__(shape, shared)
         self.weight = weight(shape.out, shape.dim)
         self.bias = bias(shape.out)
 
-    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        pooled = 0.5 * (tokens.sum(1).square() - tokens.square().sum(1))
+    def forward(self, inputs: Inputs) -> Tensor:
+        pooled = 0.5 * (inputs.tokens.sum(1).square() - inputs.tokens.square().sum(1))
         return F.linear(pooled, self.weight, self.bias)
 
     def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:

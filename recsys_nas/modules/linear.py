@@ -5,19 +5,19 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import InteractionModule, Number, Part, Shape, bias, weight
+from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class Linear(InteractionModule):
     """`relu(x W' + b)` on the dense stream, `[B, F] -> [B, W]`."""
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
+        super().__init__(shape, shared)
         self.weight = weight(shape.out, shape.dense)
         self.bias = bias(shape.out)
 
-    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        return F.relu(F.linear(dense, self.weight, self.bias))
+    def forward(self, inputs: Inputs) -> Tensor:
+        return F.relu(F.linear(inputs.dense, self.weight, self.bias))
 
     def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
         out = slice(part.out)

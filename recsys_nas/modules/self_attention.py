@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import InteractionModule, Number, Part, Shape, weight
+from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, weight
 
 
 class SelfAttention(InteractionModule):
     """Tokens mixed down to T, then one head of attention between them with a residual; `[B, N, D] -> [B, T, D]`."""
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
+        super().__init__(shape, shared)
         self.mix = weight(shape.out, shape.tokens)
         self.query = weight(shape.dim, shape.dim)
         self.key = weight(shape.dim, shape.dim)
         self.value = weight(shape.dim, shape.dim)
         self.output = weight(shape.dim, shape.dim)
 
-    def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        mixed = F.linear(tokens.transpose(1, 2), self.mix).transpose(1, 2)
+    def forward(self, inputs: Inputs) -> Tensor:
+        mixed = F.linear(inputs.tokens.transpose(1, 2), self.mix).transpose(1, 2)
         query, key, value = (F.linear(mixed, w) for w in (self.query, self.key, self.value))
         scores = torch.bmm(query, key.transpose(1, 2)) / math.sqrt(self.shape.dim)
         attended = torch.bmm(scores.softmax(-1), value)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recsys_nas.model import InteractionArch
+from recsys_nas.modules import Inputs
 from recsys_nas.space import Architecture, Block
 from tests.recsys_nas.random_networks import hulls, inputs, randomise
 
@@ -33,7 +34,7 @@ def test_forward_is_the_sum_of_modules_block_by_block(stem: str, normalise: bool
     weights = dict(network.named_parameters())
 
     def module(block: int, name: str, x: Tensor, t: Tensor) -> Tensor:
-        output: Tensor = network.blocks[str(block)][name].layer(x, t)  # type: ignore[index]
+        output: Tensor = network.blocks[str(block)][name].layer(Inputs(x, t, x[:, :0]))  # type: ignore[index]
         if not normalise:
             return output
         return output / (output.square().mean(-1, keepdim=True) + 0.1).sqrt()
