@@ -13,6 +13,7 @@ RUNTIME = [
     "tensorboard>=2.21",  # training curves; older ones break with setuptools 82 and newer
     "numpy>=2",  # the shards
     "numba>=0.62",  # the byte parser of raw logs
+    "isal>=1.8",  # .gz logs, at three times the speed of Python's own gzip
     "zstandard>=0.23",  # .zst logs
     "pydantic>=2.11",  # validation of configs and schemas
     "tomli-w>=1.2",  # the resolved config of a run, as TOML

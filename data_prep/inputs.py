@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import glob
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
+from data_prep.decompress import LogBytes
 from data_prep.errors import DataError
 
 BLOCK_BYTES = 1 << 22
@@ -51,20 +49,17 @@ class LogReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.open("rb")
-        self._stream = _decompressed(path.suffix, self._file)
+        self._bytes = LogBytes(path, BLOCK_BYTES)
 
     def __enter__(self) -> LogReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stream.close()
-        self._file.close()
+        self._bytes.close()
 
     @property
     def position(self) -> int:
-        return self._file.tell()
+        return self._bytes.position
 
     def blocks(self, longest_line: int) -> Iterator[bytes]:
         """Blocks of whole lines; the last line gets its newline if it lacks one. A line beyond `longest_line` bytes
@@ -73,7 +68,7 @@ class LogReader:
         Raises DataError when a compressed file is damaged or cut off.
         """
         rest = b""
-        while data := self._read():
+        while data := self._bytes.read():
             end = data.rfind(b"\n") + 1
             if end:
                 yield rest + data[:end]
@@ -82,12 +77,6 @@ class LogReader:
                 rest = (rest + data)[: longest_line + 1]
         if rest:
             yield rest + b"\n"
-
-    def _read(self) -> bytes:
-        try:
-            return self._stream.read(BLOCK_BYTES)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{self._path} is damaged or cut off at byte {self.position} ({error}): fetch it again") from error
 
 
 def _expand(pattern: str) -> list[Path]:
@@ -100,45 +89,3 @@ def _expand(pattern: str) -> list[Path]:
         if not path.is_file():
             raise DataError(f"{path} is not a file: --input takes the log files themselves, for example '{path}/day_*'")
     return paths
-
-
-class _ZstdStream:
-    """Reads a .zst file of one or more frames; unlike zstandard's own reader it tells a file that was cut off."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        from zstandard import ZstdDecompressor
-
-        self._file = file
-        self._decompressor = ZstdDecompressor()
-        self._frame: Any = None
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, about `size` compressed ones' worth; empty at the end. EOFError when the file is damaged or cut off."""
-        from zstandard import ZstdError
-
-        while data := self._rest or self._file.read(size):
-            self._frame = self._frame or self._decompressor.decompressobj()
-            try:
-                text: bytes = self._frame.decompress(data)
-            except ZstdError as error:
-                raise EOFError(error) from error
-            self._rest = self._frame.unused_data
-            if self._frame.eof:
-                self._frame = None
-            if text:
-                return text
-        if self._frame:
-            raise EOFError("the last frame has no end")
-        return b""
-
-    def close(self) -> None:
-        self._frame = None
-
-
-def _decompressed(suffix: str, file: IO[bytes]) -> IO[bytes] | gzip.GzipFile | _ZstdStream:
-    if suffix == ".gz":
-        return gzip.GzipFile(fileobj=file)
-    if suffix == ".zst":
-        return _ZstdStream(file)
-    return file
