@@ -7,6 +7,11 @@ The layout, R being the rows of a part:
     <root>/day=00/part-00000/dense.npy      float32 [R, dense columns]
     <root>/day=00/part-00000/sparse.npy     int32   [R, sparse columns]
     <root>/day=00/part-00000/label.npy      int32   [R, 1], 0 or 1
+
+and for each jagged column `name` (sequences, multi-hot sets), N being the ids of all rows:
+
+    <root>/day=00/part-00000/<name>.values.npy    int32 [N]
+    <root>/day=00/part-00000/<name>.offsets.npy   int64 [R + 1]; row r has values[offsets[r] : offsets[r + 1]]
 """
 
 from __future__ import annotations
@@ -14,8 +19,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +92,34 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Jagged:
+    """A list of ids a row: row r has values[offsets[r] : offsets[r + 1]]. values int32 [N], offsets int64 [R + 1], offsets[0] = 0."""
+
+    values: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def head(self, rows: int) -> Jagged:
+        """A view of the first `rows` rows."""
+        return Jagged(self.values[: int(self.offsets[rows])], self.offsets[: rows + 1])
+
+    def put(self, row: int, values: NDArray[np.int32], lengths: NDArray[np.integer[Any]]) -> None:
+        """Set rows `row` on to lists of these `lengths`, whose ids follow each other in `values`; the rows before must be set."""
+        first = int(self.offsets[row])
+        np.cumsum(lengths, out=self.offsets[row + 1 : row + 1 + len(lengths)])
+        self.offsets[row + 1 : row + 1 + len(lengths)] += first
+        self.values[first : first + len(values)] = values
+
+
+@dataclass(frozen=True)
 class Part:
-    """Rows in memory or mapped from disk: dense float32 [R, dense], sparse int32 [R, sparse], label int32 [R, 1]."""
+    """Rows in memory or mapped from disk: dense float32 [R, dense], sparse int32 [R, sparse], label int32 [R, 1], and
+    `jagged`, the lists of each jagged column by its name, in the order of the schema; empty where the schema has none.
+    """
 
     dense: NDArray[np.float32]
     sparse: NDArray[np.int32]
     label: NDArray[np.int32]
+    jagged: Mapping[str, Jagged] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -100,15 +127,34 @@ class Part:
 
     def head(self, rows: int) -> Part:
         """A view of the first `rows` rows."""
-        return Part(self.dense[:rows], self.sparse[:rows], self.label[:rows])
+        jagged = {name: lists.head(rows) for name, lists in self.jagged.items()}
+        return Part(self.dense[:rows], self.sparse[:rows], self.label[:rows], jagged)
+
+    def arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Every array with the name of its file."""
+        yield from ((f"{name}.npy", getattr(self, name)) for name in DTYPES)
+        for name, lists in self.jagged.items():
+            yield f"{name}.values.npy", lists.values
+            yield f"{name}.offsets.npy", lists.offsets
 
 
 def empty_part(schema: Schema, rows: int) -> Part:
-    """Arrays to be filled, of `rows` rows."""
+    """Arrays to be filled, of `rows` rows.
+
+    The ids of a jagged column get room for lists of full length, so that filling never has to grow an array: what is not
+    written takes address space, not memory. Raises DataError when the system refuses even that.
+    """
+    try:
+        jagged = {
+            feature.name: Jagged(np.empty(rows * feature.max_length, np.int32), np.zeros(rows + 1, np.int64)) for feature in schema.jagged
+        }
+    except MemoryError:
+        raise DataError(f"no memory for the lists of {rows:,} rows: lower --part-rows, or max_length in the schema") from None
     return Part(
         np.empty((rows, len(schema.dense)), np.float32),
         np.empty((rows, len(schema.sparse)), np.int32),
         np.empty((rows, 1), np.int32),
+        jagged,
     )
 
 
@@ -133,19 +179,31 @@ def open_manifest(root: str | Path) -> Manifest:
 
 
 def open_part(root: str | Path, part: PartEntry) -> Part:
-    """Memory-map one part. Raises DataError when a file is missing, unreadable, or not of the manifest's row count and type."""
-    arrays = {}
-    for name, dtype in DTYPES.items():
-        path = Path(root) / part.path / f"{name}.npy"
-        try:
-            array = np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {path}: {error}; `data-prep verify {root}` lists every fault") from error
-        if array.ndim != 2 or array.shape[0] != part.rows or array.dtype != dtype:
-            found, expected = f"{array.dtype} {list(array.shape)}", f"{np.dtype(dtype)} with {part.rows} rows"
-            raise DataError(f"{path} holds {found}, the manifest says {expected}; run `data-prep verify {root}`")
-        arrays[name] = array
-    return Part(**arrays)
+    """Memory-map one part. Raises DataError when a file is missing, unreadable, or not of the manifest's row count and type.
+
+    Which jagged columns it has is told by the entry's files.
+    """
+    folder = Path(root) / part.path
+    arrays = {name: _open_array(folder / f"{name}.npy", (part.rows, None), dtype) for name, dtype in DTYPES.items()}
+    jagged = {}
+    for name in (file.removesuffix(".offsets.npy") for file in part.sha256 if file.endswith(".offsets.npy")):
+        offsets = _open_array(folder / f"{name}.offsets.npy", (part.rows + 1,), np.int64)
+        jagged[name] = Jagged(_open_array(folder / f"{name}.values.npy", (int(offsets[-1]),), np.int32), offsets)
+    return Part(**arrays, jagged=jagged)
+
+
+def _open_array(path: Path, shape: tuple[int | None, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """Map one array; DataError when it cannot be, or is not of this type and shape (None: any size)."""
+    root = path.parents[2]
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}; `data-prep verify {root}` lists every fault") from error
+    fits = array.ndim == len(shape) and all(size in (None, found) for size, found in zip(shape, array.shape, strict=True))
+    if not fits or array.dtype != dtype:
+        found = f"{array.dtype} {list(array.shape)}"
+        raise DataError(f"{path} holds {found}, the manifest says {np.dtype(dtype)} with {shape[0]} rows; run `data-prep verify {root}`")
+    return array
 
 
 def write_part(folder: Path, path: str, part: Part) -> PartEntry:
@@ -154,9 +212,7 @@ def write_part(folder: Path, path: str, part: Part) -> PartEntry:
     Not atomic by itself: a whole day is written under a temporary name and renamed.
     """
     folder.mkdir(parents=True)
-    digests = {}
-    for name in DTYPES:
-        digests[f"{name}.npy"] = _write_array(folder / f"{name}.npy", getattr(part, name))
+    digests = {name: _write_array(folder / name, array) for name, array in part.arrays()}
     return PartEntry(path, part.rows, int(part.label.sum()), digests)
 
 
