@@ -11,13 +11,19 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from gzip import BadGzipFile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, cast
 
 from data_prep.errors import DataError
 
 BLOCKS_AHEAD = 4
 ZSTD_BYTES_A_CALL = 1 << 16
 """Compressed bytes decompressed at once; few, since they may be any number of bytes once decompressed."""
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class LogBytes:
@@ -91,12 +97,13 @@ class _ZstdStream:
         self._frame = None
 
 
-def _decompressed(suffix: str, file: IO[bytes]) -> tuple[IO[bytes] | _ZstdStream, tuple[type[Exception], ...]]:
+def _decompressed(suffix: str, file: IO[bytes]) -> tuple[_Stream, tuple[type[Exception], ...]]:
     """The stream to read and what it raises when the file is damaged. Each library loads only when it is asked for."""
     if suffix == ".gz":
-        from isal import igzip, isal_zlib
+        from isal import igzip
+        from isal.isal_zlib import IsalError
 
-        return igzip.GzipFile(fileobj=file), (EOFError, BadGzipFile, isal_zlib.error)
+        return igzip.GzipFile(fileobj=file), (EOFError, BadGzipFile, cast(type[Exception], IsalError))  # its stubs call it an instance
     if suffix == ".zst":
         from zstandard import ZstdError
 
