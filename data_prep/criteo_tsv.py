@@ -2,54 +2,56 @@
 
 A row is `label \\t 13 integers \\t 26 hex ids`, ended by \\n or \\r\\n; an empty cell is missing. What it becomes:
 
-- dense: log(1 + max(x, 0)) as float32, 0 when missing;
-- sparse: 0 when missing, else 1 + id mod (rows of the table - 1);
+- dense: the transform of the integer as float32, of 0 when missing;
+- sparse: the encoder's id of the key that the hex digits spell, 0 when missing; modulo is worked out while parsing;
 - label: 0 or 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from data_prep.schema import Schema
-from data_prep.shards import Part
+from data_prep.categorical import Encoder, ModuloEncoder
+from data_prep.dense_transform import DenseTransform
+from data_prep.schema import Schema, criteo_schema
+from data_prep.shards import Part, empty_part
+from data_prep.sources import BadRow, Fault, KeyBlock
 
 MAX_LINE_BYTES = 1 << 16
 MAX_BAD_ROWS_A_CALL = 1024
 MAX_QUOTED_BYTES = 200
+KEY_ROWS_A_CALL = 1 << 14
 
 NUL, TAB, NEWLINE, RETURN, MINUS, ZERO, NINE = 0, 9, 10, 13, 45, 48, 57
 NOT_HEX = 255
 MAX_HEX_DIGITS = 8
 INT32_MAX = (1 << 31) - 1
+NUM_KEYS = 1 << 32
+FIRST_IN_TABLE, TABLE_SIZE = -16, 4096
 
 
-class Fault(IntEnum):
-    """What can be wrong with a row, worst first: a row is reported under the first that holds."""
+class Rows(NamedTuple):
+    """Where rows go: dense float32 [R, columns], sparse int32 or int64 [R, columns], label int32 [R, 1]."""
 
-    NONE = 0
-    NUL_BYTE = 1
-    TOO_LONG = 2
-    COLUMN_COUNT = 3
-    LABEL = 4
-    NOT_INTEGER = 5
-    INTEGER_RANGE = 6
-    NOT_HEX = 7
+    dense: NDArray[np.float32]
+    sparse: NDArray[np.integer]
+    label: NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class BadRow:
-    """A row left out: its line counted from 0 within the block, why, and how it begins."""
+class Rules(NamedTuple):
+    """What cells become: 1 + key mod `moduli` [columns]; `table` for small integers, log(offset + max(x, lowest)) beyond it,
+    or x itself where `offset` is 0.
+    """
 
-    line: int
-    fault: Fault
-    reason: str
-    text: str
+    moduli: NDArray[np.integer]
+    table: NDArray[np.float32]
+    lowest: float
+    offset: float
 
 
 def _hex_values() -> NDArray[np.uint8]:
@@ -60,25 +62,54 @@ def _hex_values() -> NDArray[np.uint8]:
 
 
 HEX_VALUES = _hex_values()
-LOG_TABLE = np.log1p(np.arange(4096)).astype(np.float32)
 
 
 class RowParser:
-    """Parses blocks of whole lines into the rows of a part."""
+    """Parses blocks of whole lines into the rows of a part, or into keys."""
 
-    def __init__(self, schema: Schema) -> None:
+    max_line_bytes = MAX_LINE_BYTES
+
+    def __init__(self, schema: Schema, encoder: Encoder, dense: DenseTransform) -> None:
         self._schema = schema
-        self._moduli = np.array([feature.num_embeddings - 1 for feature in schema.sparse], np.uint32)
+        self._encoder = encoder
+        table = dense.apply(np.arange(FIRST_IN_TABLE, FIRST_IN_TABLE + TABLE_SIZE))
+        transform = table, float(dense.lowest), float(dense.offset or 0)
+        # Ids modulo as many as there are keys are the keys themselves, plus 1.
+        self._key_rules = Rules(np.full(len(schema.sparse), NUM_KEYS), *transform)
+        self._modulo_rules = Rules(encoder.moduli.astype(np.uint32), *transform) if isinstance(encoder, ModuloEncoder) else None
+        self._raw_keys = np.empty((KEY_ROWS_A_CALL, len(schema.sparse)), np.int64)
         self._found = np.empty((MAX_BAD_ROWS_A_CALL, 4), np.int64)
 
     def parse(self, block: bytes, start: int, part: Part, row: int) -> tuple[int, int, int, list[BadRow]]:
         """Fill `part` from `row` on with the lines of `block` from byte `start` on; the block ends in a newline.
 
-        Stops at the end of the block, when the part is full, or when many rows were bad. Returns the byte and the row
-        it came to, the lines it read, and the bad rows among them.
+        Stops at the end of the block, when the part is full, when many rows were bad, or after many rows. Returns the byte
+        and the row it came to, the lines it read, and the bad rows among them.
         """
-        data = np.frombuffer(block, np.uint8)
-        end, row, lines, count = _parse(data, start, part.dense, part.sparse, part.label, row, self._moduli, self._found)
+        if self._modulo_rules is not None:
+            return self._parse(block, start, Rows(part.dense, part.sparse, part.label), row, self._modulo_rules)
+        free = slice(row, row + KEY_ROWS_A_CALL)
+        rows = Rows(part.dense[free], self._raw_keys[: part.rows - row], part.label[free])
+        end, filled, lines, bad = self._parse(block, start, rows, 0, self._key_rules)
+        for column in range(rows.sparse.shape[1]):
+            raw = rows.sparse[:filled, column]
+            part.sparse[row : row + filled, column] = self._encoder.encode(column, (raw - 1).astype(np.uint64), raw == 0)
+        return end, row + filled, lines, bad
+
+    def keys(self, block: bytes, start: int) -> tuple[int, KeyBlock]:
+        """The keys of some lines of `block` from byte `start` on, and the byte it came to."""
+        part = self._scratch
+        rows = Rows(part.dense, self._raw_keys, part.label)
+        end, filled, lines, bad = self._parse(block, start, rows, 0, self._key_rules)
+        by_column = np.ascontiguousarray(self._raw_keys[:filled].T)
+        return end, KeyBlock([(raw[raw != 0] - 1).astype(np.uint64) for raw in by_column], lines, bad)
+
+    @cached_property
+    def _scratch(self) -> Part:
+        return empty_part(self._schema, KEY_ROWS_A_CALL)
+
+    def _parse(self, block: bytes, start: int, rows: Rows, row: int, rules: Rules) -> tuple[int, int, int, list[BadRow]]:
+        end, row, lines, count = _parse(np.frombuffer(block, np.uint8), start, rows, row, rules, self._found)
         return end, row, lines, [self._describe(block, *found) for found in self._found[:count].tolist()]
 
     def _describe(self, block: bytes, line: int, start: int, fault: int, detail: int) -> BadRow:
@@ -105,16 +136,27 @@ class RowParser:
                 return f"{sparse[detail - 1 - len(dense)].name} is not 1 to {MAX_HEX_DIGITS} hex digits"
 
 
+def compile_parser() -> None:
+    """Fill numba's cache once, before several processes would all compile the same."""
+    from data_prep.dense_transform import dense_transform
+
+    schema = criteo_schema(2)
+    parser = RowParser(schema, ModuloEncoder(schema), dense_transform("log1p"))
+    parser.parse(b"\n", 0, empty_part(schema, 1), 0)
+    parser.keys(b"\n", 0)
+
+
 @njit(cache=True)
-def _parse(data, position, dense, sparse, label, row, moduli, bad):  # type: ignore[no-untyped-def]
+def _parse(data, position, rows, row, rules, bad):  # type: ignore[no-untyped-def]
     lines = count = 0
-    while position < data.shape[0] and row < label.shape[0] and count < bad.shape[0]:
+    num_columns = 1 + rows.dense.shape[1] + rows.sparse.shape[1]
+    while position < data.shape[0] and row < rows.label.shape[0] and count < bad.shape[0]:
         start = position
-        position, fault, column = _parse_row(data, position, dense[row], sparse[row], label[row], moduli)
+        position, fault, column = _parse_row(data, position, rows.dense[row], rows.sparse[row], rows.label[row], rules)
         if fault == Fault.NONE:
             row += 1
         else:
-            end, fault, detail = _diagnose(data, start, fault, column, 1 + dense.shape[1] + sparse.shape[1])
+            end, fault, detail = _diagnose(data, start, fault, column, num_columns)
             bad[count, 0], bad[count, 1], bad[count, 2], bad[count, 3] = lines, start, fault, detail
             count += 1
             position = end
@@ -123,7 +165,7 @@ def _parse(data, position, dense, sparse, label, row, moduli, bad):  # type: ign
 
 
 @njit(cache=True)
-def _parse_row(data, position, dense, sparse, label, moduli):  # type: ignore[no-untyped-def]
+def _parse_row(data, position, dense, sparse, label, rules):  # type: ignore[no-untyped-def]
     """Returns the byte after the row's newline and no fault, or else the fault and its column."""
     if not (data[position] == ZERO or data[position] == ZERO + 1):
         return position, Fault.LABEL, 0
@@ -135,14 +177,15 @@ def _parse_row(data, position, dense, sparse, label, moduli):  # type: ignore[no
         position, value, fault = _parse_integer(data, position + 1)
         if fault != Fault.NONE:
             return position, fault, column + 1
-        dense[column] = LOG_TABLE[value] if value < LOG_TABLE.shape[0] else np.log1p(np.float64(value))
+        in_table = value - FIRST_IN_TABLE
+        dense[column] = rules.table[in_table] if 0 <= in_table < TABLE_SIZE else _transformed(value, rules.lowest, rules.offset)
     for column in range(sparse.shape[0]):
         if data[position] != TAB:
             return position, Fault.NOT_INTEGER if column == 0 else Fault.NOT_HEX, dense.shape[0] + column
         position, value, digits = _parse_hex(data, position + 1)
         if digits > MAX_HEX_DIGITS:
             return position, Fault.NOT_HEX, dense.shape[0] + column + 1
-        sparse[column] = 1 + value % moduli[column] if digits else 0
+        sparse[column] = 1 + value % rules.moduli[column] if digits else 0
     if data[position] == RETURN:
         position += 1
     if data[position] != NEWLINE:
@@ -151,8 +194,15 @@ def _parse_row(data, position, dense, sparse, label, moduli):  # type: ignore[no
 
 
 @njit(cache=True)
+def _transformed(value, lowest, offset):  # type: ignore[no-untyped-def]
+    if offset == 0:
+        return np.float64(value)
+    return np.log1p(max(np.float64(value), lowest) + (offset - 1))
+
+
+@njit(cache=True)
 def _parse_integer(data, position):  # type: ignore[no-untyped-def]
-    """Returns the byte after the digits, max(value, 0), and a fault if there is one; an empty cell is 0."""
+    """Returns the byte after the digits, the value, and a fault if there is one; an empty cell is 0."""
     negative = data[position] == MINUS
     if negative:
         position += 1
@@ -165,7 +215,7 @@ def _parse_integer(data, position):  # type: ignore[no-untyped-def]
         return position, 0, Fault.NOT_INTEGER
     if value > INT32_MAX + negative:
         return position, 0, Fault.INTEGER_RANGE
-    return position, 0 if negative else value, Fault.NONE
+    return position, -value if negative else value, Fault.NONE
 
 
 @njit(cache=True)

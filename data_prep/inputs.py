@@ -17,28 +17,43 @@ _DAY = re.compile(r"day[=_-]?(\d+)")
 
 
 @dataclass(frozen=True)
-class DayFile:
-    """The log of one day; `size` in bytes, as it lies on disk."""
+class LogFile:
+    """A log; `size` in bytes, as it lies on disk, compressed or not."""
 
-    day: int
     path: Path
     size: int
 
 
-def find_days(patterns: Sequence[str]) -> tuple[DayFile, ...]:
+@dataclass(frozen=True)
+class DaySource:
+    """Where the rows of one day lie: all rows of `files`, or those of that day where the format has a column for it."""
+
+    day: int
+    files: tuple[LogFile, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def __str__(self) -> str:
+        others = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
+        return f"{self.files[0].path}{others}"
+
+
+def find_days(patterns: Sequence[str]) -> tuple[DaySource, ...]:
     """The files that the paths and glob patterns name, in order of day.
 
     Raises DataError when a pattern matches nothing, a name holds no day, or two files claim the same day.
     """
-    by_day: dict[int, DayFile] = {}
+    by_day: dict[int, DaySource] = {}
     for path in sorted({path for pattern in patterns for path in _expand(pattern)}):
         found = _DAY.findall(path.name)
         if not found:
             raise DataError(f"{path}: no day in its name; call it day_0, day_1.gz, day=02.tsv or the like")
         day = int(found[-1])
         if day in by_day:
-            raise DataError(f"day {day} is claimed by {by_day[day].path} and by {path}: name one file a day")
-        by_day[day] = DayFile(day, path, path.stat().st_size)
+            raise DataError(f"day {day} is claimed by {by_day[day]} and by {path}: name one file a day")
+        by_day[day] = DaySource(day, (LogFile(path, path.stat().st_size),))
     return tuple(by_day[day] for day in sorted(by_day))
 
 

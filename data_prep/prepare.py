@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
+from data_prep.categorical import MISSING_ID, ModuloEncoder
+from data_prep.dense_transform import dense_transform
 from data_prep.disk import require_free
 from data_prep.errors import DataError
-from data_prep.inputs import COMPRESSED_SUFFIXES, DayFile, LogReader
+from data_prep.inputs import COMPRESSED_SUFFIXES, DaySource, LogFile
 from data_prep.lock import exclusive
 from data_prep.pool import Report, run_tasks
 from data_prep.progress import Progress
@@ -29,6 +31,7 @@ from data_prep.shards import (
     write_manifest,
     write_part,
 )
+from data_prep.sources import CriteoTsv, Encoding, LogFormat
 
 DAY_FILE = "day.json"
 QUARANTINE = "quarantine.jsonl"
@@ -44,6 +47,8 @@ class PrepareOptions:
     buckets: int
     part_rows: int
     max_bad_share: float
+    format: LogFormat = field(default_factory=CriteoTsv)
+    dense: str = "log1p"
 
     def __post_init__(self) -> None:
         if self.part_rows < 1:
@@ -54,27 +59,30 @@ class PrepareOptions:
     @property
     def parameters(self) -> dict[str, Any]:
         return {
-            "input": "criteo",
-            "dense_transform": "log(1 + max(x, 0))",
+            **self.format.parameters,
+            "dense_transform": dense_transform(self.dense).formula,
             "missing_dense": 0,
             "hash": "modulo",
             "buckets": self.buckets,
-            "missing_id": 0,
+            "missing_id": MISSING_ID,
             "part_rows": self.part_rows,
         }
+
+    def encoding(self) -> Encoding:
+        return Encoding(self.schema, ModuloEncoder(self.schema), dense_transform(self.dense))
 
 
 @dataclass(frozen=True)
 class DayTask:
-    """One log to turn into one day folder under `root`."""
+    """One day's logs to turn into one day folder under `root`."""
 
-    source: DayFile
+    source: DaySource
     root: Path
     options: PrepareOptions
 
 
-def prepare(root: Path, files: Sequence[DayFile], options: PrepareOptions, workers: int) -> tuple[Manifest, int]:
-    """Turn each file into a day folder and write the manifest over all days in `root`; returns it, and how many days were new.
+def prepare(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> tuple[Manifest, int]:
+    """Turn each source into a day folder and write the manifest over all days in `root`; returns it, and how many days were new.
 
     Days that are finished stay as they are. Raises DataError when `root` holds shards made with other parameters or
     from other files, when the disk is too small, or when a log is unusable.
@@ -82,10 +90,10 @@ def prepare(root: Path, files: Sequence[DayFile], options: PrepareOptions, worke
     with exclusive(root):
         _remove_unfinished(root)
         finished = _finished_days(root, options)
-        waiting = [DayTask(file, root, options) for file in files if not _same_source(root, file, finished)]
+        waiting = [DayTask(source, root, options) for source in sources if not _same_source(root, source, finished)]
         require_free(root, sum(_shard_bytes(task.source) for task in waiting))
         if min(workers, len(waiting)) > 1:
-            _compile_parser()
+            options.format.warm_up()
         try:
             with Progress("run", sum(task.source.size for task in waiting)) as progress:
                 finished |= {entry.day: entry for entry in run_tasks(prepare_day, waiting, workers, progress)}
@@ -103,10 +111,10 @@ def prepare_day(task: DayTask, report: Report) -> DayEntry:
     kept_quarantine.unlink(missing_ok=True)
     folder = task.root / f".{name}.tmp-{os.getpid()}"
     folder.mkdir()
-    quarantine = Quarantine(folder / QUARANTINE, task.source.path)
+    quarantine = Quarantine(folder / QUARANTINE)
     parts = _write_parts(task, folder, quarantine, kept_quarantine, report)
     if not parts:
-        raise DataError(f"{task.source.path} holds no usable row: leave it out, or fetch it again")
+        raise DataError(f"{task.source} holds no usable row: leave it out, or fetch it again")
     entry = DayEntry(
         task.source.day, sum(part.rows for part in parts), sum(part.positives for part in parts), tuple(parts), quarantine.count
     )
@@ -125,31 +133,30 @@ def prepare_day(task: DayTask, report: Report) -> DayEntry:
 
 
 def _write_parts(task: DayTask, folder: Path, quarantine: Quarantine, kept_quarantine: Path, report: Report) -> list[PartEntry]:
-    from data_prep.criteo_tsv import MAX_LINE_BYTES, RowParser
-
-    options = task.options
-    parser = RowParser(options.schema)
+    options, encoding = task.options, task.options.encoding()
     part = empty_part(options.schema, options.part_rows)
     parts: list[PartEntry] = []
-    row = lines = 0
+    row = bytes_before = 0
 
     def write(rows: int) -> None:
         name = f"part-{len(parts):05d}"
         parts.append(write_part(folder / name, f"{day_folder(task.source.day)}/{name}", part.head(rows)))
 
-    with LogReader(task.source.path) as reader:
-        for block in reader.blocks(MAX_LINE_BYTES):
-            at = 0
-            while at < len(block):
-                at, row, read, bad = parser.parse(block, at, part, row)
-                quarantine.add(bad, lines)
-                lines += read
+    for file in task.source.files:
+        quarantine.begin(file.path)
+        with options.format.open(file, task.source.day, encoding) as source:
+            ended = False
+            while not ended:
+                filled = source.fill(part, row)
+                row, ended = filled.row, filled.ended
                 if row == options.part_rows:
                     write(row)
                     row = 0
-            report(reader.position, lines)
-            quarantine.check(lines, options.max_bad_share, kept_quarantine, finished=False)
-    quarantine.check(lines, options.max_bad_share, kept_quarantine, finished=True)
+                quarantine.add(filled.bad, filled.lines)
+                report(bytes_before + source.position, quarantine.lines)
+                quarantine.check(options.max_bad_share, kept_quarantine, finished=False)
+        bytes_before += file.size
+    quarantine.check(options.max_bad_share, kept_quarantine, finished=True)
     if row:
         write(row)
     return parts
@@ -168,20 +175,21 @@ def _finished_days(root: Path, options: PrepareOptions) -> dict[int, DayEntry]:
     return days
 
 
-def _same_source(root: Path, file: DayFile, finished: dict[int, DayEntry]) -> bool:
-    """Whether the day of `file` is finished; DataError when it was made from another file."""
-    if file.day not in finished:
+def _same_source(root: Path, source: DaySource, finished: dict[int, DayEntry]) -> bool:
+    """Whether the day of `source` is finished; DataError when it was made from other files."""
+    if source.day not in finished:
         return False
-    folder = root / day_folder(file.day)
-    made_from = read_json(folder / DAY_FILE)["source"]
-    if made_from != _source_record(file):
-        there = f"{made_from['name']} of {made_from['bytes']:,} bytes"
-        raise DataError(f"{folder} was made from {there}, and {file.path} has {file.size:,} bytes: delete {folder} to make it again")
+    folder = root / day_folder(source.day)
+    made_from, asked = read_json(folder / DAY_FILE)["source"], _source_record(source)
+    if made_from != asked:
+        there = ", ".join(f"{file['name']} of {file['bytes']:,} bytes" for file in made_from)
+        now = ", ".join(f"{file.path} has {file.size:,} bytes" for file in source.files)
+        raise DataError(f"{folder} was made from {there}, and {now}: delete {folder} to make it again")
     return True
 
 
-def _source_record(file: DayFile) -> dict[str, Any]:
-    return {"name": file.path.name, "bytes": file.size}
+def _source_record(source: DaySource) -> list[dict[str, Any]]:
+    return [{"name": file.path.name, "bytes": file.size} for file in source.files]
 
 
 def _remove_unfinished(root: Path) -> None:
@@ -189,19 +197,13 @@ def _remove_unfinished(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _shard_bytes(file: DayFile) -> float:
-    """About what a file's shards will take on disk."""
-    raw = file.size * (RAW_BYTES_PER_COMPRESSED_BYTE if file.path.suffix in COMPRESSED_SUFFIXES else 1)
-    return raw * SHARD_BYTES_PER_RAW_BYTE
+def _shard_bytes(source: DaySource) -> float:
+    """About what the day's shards will take on disk."""
+    return SHARD_BYTES_PER_RAW_BYTE * sum(map(_raw_bytes, source.files))
 
 
-def _compile_parser() -> None:
-    """Fill numba's cache once, before several workers would all compile the same."""
-    from data_prep.criteo_tsv import RowParser
-    from data_prep.schema import criteo_schema
-
-    schema = criteo_schema(2)
-    RowParser(schema).parse(b"\n", 0, empty_part(schema, 1), 0)
+def _raw_bytes(file: LogFile) -> float:
+    return file.size * (RAW_BYTES_PER_COMPRESSED_BYTE if file.path.suffix in COMPRESSED_SUFFIXES else 1)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -7,50 +7,55 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data_prep.errors import DataError
-
-if TYPE_CHECKING:
-    from data_prep.criteo_tsv import BadRow
+from data_prep.sources import BadRow
 
 MAX_WRITTEN = 1000
 HOPELESS_AFTER_LINES = 100_000
 
 
 class Quarantine:
-    """The bad rows of one file; the first 1000 go to `path`, one JSON object a line, the others are only counted."""
+    """The bad rows of a day; the first 1000 go to `path`, one JSON object a line, the others are only counted."""
 
-    def __init__(self, path: Path, source: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._source = source
-        self.by_fault: Counter[str] = Counter()
+        self._file = Path()
+        self._file_lines = 0
         self._first = ""
+        self.by_fault: Counter[str] = Counter()
+        self.lines = 0
 
     @property
     def count(self) -> int:
         return self.by_fault.total()
 
-    def add(self, rows: Sequence[BadRow], lines_before: int) -> None:
-        """Take in bad rows whose `line` counts from 0 after the `lines_before` lines before their block."""
+    def begin(self, file: Path) -> None:
+        """The rows from now on are those of `file`, from its first line on."""
+        self._file, self._file_lines = file, 0
+
+    def add(self, rows: Sequence[BadRow], lines: int) -> None:
+        """Take in the next `lines` lines of the file, and the bad rows among them, whose `line` counts from 0 there."""
         written = rows[: max(0, MAX_WRITTEN - self.count)]
         if written:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._path.open("a", encoding="utf-8") as out:
                 for row in written:
-                    record = {"file": self._source.name, "line": lines_before + row.line + 1, "reason": row.reason, "text": row.text}
-                    file.write(json.dumps(record) + "\n")
+                    record = {"file": self._file.name, "line": self._file_lines + row.line + 1, "reason": row.reason, "text": row.text}
+                    out.write(json.dumps(record) + "\n")
         if rows and not self.count:
-            self._first = f"line {lines_before + rows[0].line + 1}: {rows[0].reason}"
+            self._first = f"line {self._file_lines + rows[0].line + 1} of {self._file}: {rows[0].reason}"
         self.by_fault.update(row.fault.name.lower() for row in rows)
+        self.lines += lines
+        self._file_lines += lines
 
-    def check(self, lines: int, max_share: float, keep_at: Path, finished: bool) -> None:
-        """Raise DataError when more than `max_share` of the file's lines are bad, or early when most are hopeless.
+    def check(self, max_share: float, keep_at: Path, finished: bool) -> None:
+        """Raise DataError when more than `max_share` of the day's rows are bad, or early when most are hopeless.
 
         The quarantine file is then kept at `keep_at`, since the day's folder is discarded.
         """
         limit = max_share if finished else max(max_share, 0.5)
-        if self.count <= limit * lines or not (finished or lines >= HOPELESS_AFTER_LINES):
+        if self.count <= limit * self.lines or not (finished or self.lines >= HOPELESS_AFTER_LINES):
             return
         shutil.copyfile(self._path, keep_at)
-        share = f"{self.count:,} of {lines:,} rows are bad ({100 * self.count / lines:.3g} %, allowed {100 * max_share:g} %)"
-        raise DataError(f"{self._source}: {share}, the first at {self._first}; see {keep_at}, or raise --max-bad-share")
+        share = f"{self.count:,} of {self.lines:,} rows are bad ({100 * self.count / self.lines:.3g} %, allowed {100 * max_share:g} %)"
+        raise DataError(f"{share}, the first at {self._first}; see {keep_at}, or raise --max-bad-share")

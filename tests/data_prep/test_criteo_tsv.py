@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.criteo_tsv import MAX_BAD_ROWS_A_CALL, MAX_LINE_BYTES, BadRow, Fault, RowParser
+from data_prep.categorical import ModuloEncoder
+from data_prep.criteo_tsv import MAX_BAD_ROWS_A_CALL, MAX_LINE_BYTES, RowParser
+from data_prep.dense_transform import dense_transform
 from data_prep.schema import criteo_schema
 from data_prep.shards import Part, empty_part
+from data_prep.sources import BadRow, Fault
 
 BUCKETS = 1000
 SCHEMA = criteo_schema(BUCKETS)
-PARSER = RowParser(SCHEMA)
+PARSER = RowParser(SCHEMA, ModuloEncoder(SCHEMA), dense_transform("log1p"))
 
 ODD_INTEGERS = ["-", "--1", "1.5", " 1", "1 ", "+1", "2147483648", "-2147483649", "9" * 30, "abc", "0x1", "\r", "1e3"]
 EDGE_INTEGERS = ["", "0", "-0", "007", "2147483647", "-2147483648", "4095", "4096"]

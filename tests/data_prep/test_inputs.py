@@ -21,7 +21,7 @@ TEXT = b"".join(b"line %d\n" % number for number in range(1000))
 )
 def test_the_day_comes_from_the_file_name(name: str, day: int, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"abc")
-    assert [(file.day, file.path.name, file.size) for file in find_days([str(tmp_path / "*")])] == [(day, name, 3)]
+    assert [(source.day, source.files[0].path.name, source.size) for source in find_days([str(tmp_path / "*")])] == [(day, name, 3)]
 
 
 def test_days_are_sorted_by_number_and_a_file_named_twice_counts_once(tmp_path: Path) -> None:

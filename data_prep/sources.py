@@ -1,0 +1,172 @@
+"""What preparation asks of a log, whatever its format: rows put into the arrays of a part, or the keys of its categorical cells.
+
+Every categorical cell is a *key*, an unsigned 64-bit number: the value of Criteo's hex digits or of an integer, the hash of a
+text. What id a key becomes is the encoder's matter (`data_prep.categorical`), not that of a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.categorical import Encoder
+from data_prep.dense_transform import DenseTransform
+from data_prep.inputs import LogFile, LogReader
+from data_prep.schema import Schema
+from data_prep.shards import Part
+
+if TYPE_CHECKING:
+    from data_prep.criteo_tsv import RowParser
+
+
+class Fault(IntEnum):
+    """What can be wrong with a row, worst first: a row is reported under the first that holds."""
+
+    NONE = 0
+    NUL_BYTE = 1
+    TOO_LONG = 2
+    COLUMN_COUNT = 3
+    LABEL = 4
+    NOT_INTEGER = 5
+    INTEGER_RANGE = 6
+    NOT_HEX = 7
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row left out: its line counted from 0 since the call before, why, and how it begins."""
+
+    line: int
+    fault: Fault
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What one call of `fill` did: `row` is the part's first free row now, `lines` how many were read, bad ones included.
+
+    `ended`: the source has nothing more.
+    """
+
+    row: int
+    lines: int
+    bad: Sequence[BadRow]
+    ended: bool
+
+
+@dataclass(frozen=True)
+class KeyBlock:
+    """Some rows for counting: `keys` has one array a categorical column, the uint64 keys of those cells that are not missing.
+
+    `lines` were read for it, and `bad` are those among them that hold no row.
+    """
+
+    keys: Sequence[NDArray[np.uint64]]
+    lines: int
+    bad: Sequence[BadRow]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the cells of `schema`'s columns become: keys the ids that `encoder` gives them, numbers what `dense` makes of them."""
+
+    schema: Schema
+    encoder: Encoder
+    dense: DenseTransform
+
+
+class RowSource(Protocol):
+    """A log opened for one reading, by `fill` or by `keys`. A context manager. Both raise DataError for a damaged file."""
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file, as it lies on disk, read so far."""
+
+    def fill(self, part: Part, row: int) -> Filled:
+        """Put encoded rows into `part` from `row` on; row 0 starts it anew. Stops at the latest when the part is full, the
+        source has ended, or many rows were bad; earlier as it likes, so that progress can be told."""
+
+    def keys(self) -> Iterator[KeyBlock]:
+        """The keys of the whole source, for the first pass of `frequency`; of the very rows that `fill` keeps."""
+
+    def __enter__(self) -> RowSource: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class LogFormat(Protocol):
+    """How the files of an input are read. Picklable, since days are read in processes of their own."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What the manifest records of it: all, beside the schema, that the arrays depend on."""
+
+    def open(self, file: LogFile, day: int, encoding: Encoding) -> RowSource:
+        """The rows of `day` in `file`. Raises DataError when it cannot be read."""
+
+    def warm_up(self) -> None:
+        """Do once what several processes would otherwise all do at their start, such as compiling."""
+
+
+class CriteoTsv:
+    """Criteo's logs: a file of tab-separated lines is one day's, whole or in part."""
+
+    parameters: Mapping[str, Any] = {"input": "criteo"}
+
+    def open(self, file: LogFile, day: int, encoding: Encoding) -> RowSource:
+        from data_prep.criteo_tsv import RowParser
+
+        return _CriteoRows(file.path, RowParser(encoding.schema, encoding.encoder, encoding.dense))
+
+    def warm_up(self) -> None:
+        from data_prep.criteo_tsv import compile_parser
+
+        compile_parser()
+
+
+class _CriteoRows:
+    """Blocks of lines, parsed straight into the arrays of the part."""
+
+    def __init__(self, path: Path, parser: RowParser) -> None:
+        self._reader = LogReader(path)
+        self._blocks = self._reader.blocks(parser.max_line_bytes)
+        self._parser = parser
+        self._block, self._at = b"", 0
+
+    @property
+    def position(self) -> int:
+        return self._reader.position
+
+    def fill(self, part: Part, row: int) -> Filled:
+        if not self._has_lines():
+            return Filled(row, 0, (), ended=True)
+        self._at, row, lines, bad = self._parser.parse(self._block, self._at, part, row)
+        return Filled(row, lines, bad, ended=False)
+
+    def keys(self) -> Iterator[KeyBlock]:
+        while self._has_lines():
+            self._at, block = self._parser.keys(self._block, self._at)
+            yield block
+
+    def _has_lines(self) -> bool:
+        """Whether a line is left; takes up the next block when the last one is used up."""
+        while self._at == len(self._block):
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            self._block, self._at = block, 0
+        return True
+
+    def __enter__(self) -> RowSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._reader.__exit__(kind, error, trace)
