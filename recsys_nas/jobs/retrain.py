@@ -24,8 +24,9 @@ from recsys_nas.model import InteractionArch
 from recsys_nas.space import load_architecture
 from recsys_nas.training.checkpoint import Checkpointer
 from recsys_nas.training.ctr_model import CtrModel
-from recsys_nas.training.metrics import calibration_bins, quality
+from recsys_nas.training.metrics import calibration_bins, judge
 from recsys_nas.training.optimizers import adam
+from recsys_nas.training.roc import Roc
 from recsys_nas.training.telemetry import Telemetry
 from recsys_nas.training.trainer import LogLoss, Progress, Trainer, predict
 from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, RUN_MODELS
@@ -69,15 +70,15 @@ def retrain(run: Run, model: str, seed: int, ranks: Ranks) -> None:
     telemetry.text("config", f"```toml\n{to_toml(run.config)}\n```")
     progress = trainer.train(telemetry)
     test = run.reader([run.config.data.test_day], ranks, settings.batch_size, shuffle_seed=None)
-    probabilities, labels = predict(trainer.parts.model, test, ranks.device)
-    judged = quality(probabilities, labels)
+    roc = Roc.of(*predict(trainer.parts.model, test, ranks.device))
+    judged = judge(roc)
     figures = {f"eval/{name}": getattr(judged, name) for name in ("auc", "logloss", "ne", "calibration")}
     telemetry.scalars(progress.step, figures)
     telemetry.close()
     if ranks.is_first:
-        measured = {"auc": judged.auc, "logloss": judged.logloss, "ne": judged.ne, "calibration": judged.calibration}
-        measured |= {"test_rows": judged.rows, "test_positives": judged.positives}
-        bins = [asdict(b) for b in calibration_bins(probabilities, labels)]
+        measured = asdict(judged)
+        measured |= {"test_rows": measured.pop("rows"), "test_positives": measured.pop("positives")}
+        bins = [asdict(b) for b in calibration_bins(roc)]
         record = {"format_version": 1, "model": model, "seed": seed} | measured | _costs(run, network) | _training(progress)
         write_json(folder / "result.json", record | {"calibration_bins": bins})
 
