@@ -37,6 +37,11 @@ class Fault(IntEnum):
     NOT_INTEGER = 5
     INTEGER_RANGE = 6
     NOT_HEX = 7
+    NOT_NUMBER = 8
+    NOT_FINITE = 9
+    NOT_KEY = 10
+    NOT_DATE = 11
+    QUOTE = 12
 
 
 @dataclass(frozen=True)
