@@ -125,7 +125,7 @@ def all_gather(values: NDArray[Any]) -> list[NDArray[Any]]:
 def _sorted_keys(probabilities: Tensor, labels: Tensor) -> NDArray[Any]:
     """Each row as one integer (int32 or int64), the bits of its prediction with its label behind them, sorted.
 
-    The bits of floats that are not negative rise with the floats, and below 2 leave the room for one more bit.
+    The bits of floats in [0, 2) rise with the floats and leave one bit free, for which the sign (of a negative zero) makes way.
     """
     p = probabilities.detach().cpu().numpy()
     if p.dtype not in (np.float32, np.float64):
@@ -133,8 +133,7 @@ def _sorted_keys(probabilities: Tensor, labels: Tensor) -> NDArray[Any]:
     wrong = ~((p >= 0) & (p <= 1))
     if wrong.any():
         raise ValueError(f"{int(wrong.sum())} of {len(p)} predictions are no probabilities, the first {p[wrong][0]}: did training diverge?")
-    # Adding 0 makes a negative zero positive.
-    keys: NDArray[Any] = (p + 0).view(np.int32 if p.dtype == np.float32 else np.int64)
-    keys = (keys << 1) | labels.detach().cpu().numpy().astype(bool)
+    bits: NDArray[Any] = p.view(np.int32 if p.dtype == np.float32 else np.int64)
+    keys: NDArray[Any] = (bits << 1) | labels.detach().cpu().numpy().astype(bool)
     keys.sort()
     return keys

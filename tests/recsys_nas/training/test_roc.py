@@ -119,7 +119,11 @@ class FakeRanks:
         answers: list[Any] = [None] * self.size
 
         def one(rank: int) -> None:
-            answers[rank] = task(rank, self.gather(rank))
+            try:
+                answers[rank] = task(rank, self.gather(rank))
+            except BaseException:
+                self._barrier.abort()  # or the others would wait
+                raise
 
         threads = [threading.Thread(target=one, args=(rank,)) for rank in range(self.size)]
         for thread in threads:
