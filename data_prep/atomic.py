@@ -1,14 +1,20 @@
-"""Whole files or none: every file the pipeline leaves behind is written here, so that a killed job never leaves half of one."""
+"""Whole files and folders or none: all that the pipeline leaves behind is written here, so that a killed job never leaves half."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_bytes", "write_json", "write_text"]
+__all__ = ["TEMPORARY", "whole_folder", "write_bytes", "write_json", "write_text"]
+
+TEMPORARY = ".tmp-"
+"""In the name of every folder that is not whole yet, after the name it will have."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -42,3 +48,33 @@ def write_json(path: Path, value: Any) -> None:
     file is then untouched.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def whole_folder(path: Path, made_in: Path) -> Iterator[Path]:
+    """A new folder to fill, in `made_in` on the same disk: renamed to ``path`` when the block ends, removed when it fails.
+
+    Whoever fills it flushes its files. A process that is killed leaves `<name>.tmp-*` behind in `made_in`. Raises OSError, one
+    without a file name getting that of ``path``.
+    """
+    made_in.mkdir(parents=True, exist_ok=True)
+    temporary = made_in / f"{path.name}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        temporary.mkdir()
+        yield temporary
+        _flush_folder(temporary)
+        temporary.rename(path)
+        _flush_folder(path.parent)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

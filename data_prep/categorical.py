@@ -1,7 +1,9 @@
-"""Keys of categorical cells to ids of embedding rows, column by column."""
+"""Keys of categorical cells to ids of embedding rows, column by column: by modulo, or by a vocabulary of the frequent ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from data_prep.schema import Schema
 
 MISSING_ID = 0
+OUT_OF_VOCABULARY_ID = 1
+FIRST_VOCABULARY_ID = 2
 
 
 class Encoder(Protocol):
@@ -30,3 +34,17 @@ class ModuloEncoder:
         ids += 1
         ids[missing] = MISSING_ID
         return ids
+
+
+class FrequencyEncoder:
+    """Ids of a vocabulary, looked up in its index files, one a column: 0 missing, 1 out of vocabulary, 2.. by falling frequency."""
+
+    def __init__(self, index: Sequence[Path]) -> None:
+        from data_prep.key_index import open_index
+
+        self._slots = [open_index(path) for path in index]
+
+    def encode(self, column: int, keys: NDArray[np.uint64], missing: NDArray[np.bool_]) -> NDArray[np.int32]:
+        from data_prep.key_index import look_up
+
+        return look_up(self._slots[column], keys, missing)

@@ -1,84 +1,38 @@
-"""Raw logs to shards: one job a day, each in bounded memory and whole or not at all, and the manifest over all of them."""
+"""Raw logs to shards: one job a day, each in bounded memory and whole or not at all, and the manifest over all of them.
+
+`prepare` does all of it on one machine. `data_prep.stages` does it piece by piece, for a cluster.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_json
-from data_prep.categorical import MISSING_ID, ModuloEncoder
-from data_prep.dense_transform import dense_transform
+from data_prep.day_jobs import COUNTS_FILE, DAY_FILE, DayTask, count_day, is_counted, prepare_day, source_record
 from data_prep.disk import require_free
 from data_prep.errors import DataError
 from data_prep.inputs import COMPRESSED_SUFFIXES, DaySource, LogFile
 from data_prep.lock import exclusive
-from data_prep.pool import Report, run_tasks
+from data_prep.options import FREQUENCY, PrepareOptions
+from data_prep.pool import run_tasks
 from data_prep.progress import Progress
-from data_prep.quarantine import Quarantine
-from data_prep.schema import Schema
-from data_prep.shards import (
-    FORMAT_VERSION,
-    DayEntry,
-    Manifest,
-    PartEntry,
-    day_folder,
-    empty_part,
-    read_json,
-    write_manifest,
-    write_part,
+from data_prep.shards import MANIFEST, DayEntry, Manifest, day_folder, read_json, write_manifest
+from data_prep.vocabulary import (
+    VOCABULARY,
+    Vocabulary,
+    adopt_vocabulary,
+    ensure_index,
+    make_vocabulary,
+    open_vocabulary,
+    vocabulary_faults,
 )
-from data_prep.sources import CriteoTsv, Encoding, LogFormat
+from data_prep.work_folder import counts_folder, remove_unfinished, remove_work, work_folder
 
-DAY_FILE = "day.json"
-QUARANTINE = "quarantine.jsonl"
+__all__ = ["PrepareOptions", "prepare"]
+
 SHARD_BYTES_PER_RAW_BYTE = 0.8
 RAW_BYTES_PER_COMPRESSED_BYTE = 2.5
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """What the shards depend on, beside the logs; `max_bad_share` only decides whether there are any."""
-
-    schema: Schema
-    buckets: int
-    part_rows: int
-    max_bad_share: float
-    format: LogFormat = field(default_factory=CriteoTsv)
-    dense: str = "log1p"
-
-    def __post_init__(self) -> None:
-        if self.part_rows < 1:
-            raise DataError(f"part rows = {self.part_rows}: must be above 0")
-        if not 0 <= self.max_bad_share <= 1:
-            raise DataError(f"max bad share = {self.max_bad_share}: must lie in [0, 1]")
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return {
-            **self.format.parameters,
-            "dense_transform": dense_transform(self.dense).formula,
-            "missing_dense": 0,
-            "hash": "modulo",
-            "buckets": self.buckets,
-            "missing_id": MISSING_ID,
-            "part_rows": self.part_rows,
-        }
-
-    def encoding(self) -> Encoding:
-        return Encoding(self.schema, ModuloEncoder(self.schema), dense_transform(self.dense))
-
-
-@dataclass(frozen=True)
-class DayTask:
-    """One day's logs to turn into one day folder under `root`."""
-
-    source: DaySource
-    root: Path
-    options: PrepareOptions
 
 
 def prepare(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> tuple[Manifest, int]:
@@ -88,113 +42,138 @@ def prepare(root: Path, sources: Sequence[DaySource], options: PrepareOptions, w
     from other files, when the disk is too small, or when a log is unusable.
     """
     with exclusive(root):
-        _remove_unfinished(root)
-        finished = _finished_days(root, options)
-        waiting = [DayTask(source, root, options) for source in sources if not _same_source(root, source, finished)]
-        require_free(root, sum(_shard_bytes(task.source) for task in waiting))
-        if min(workers, len(waiting)) > 1:
-            options.format.warm_up()
+        remove_unfinished(root)
         try:
-            with Progress("run", sum(task.source.size for task in waiting)) as progress:
-                finished |= {entry.day: entry for entry in run_tasks(prepare_day, waiting, workers, progress)}
+            require_same(root, options)
+            options = _with_vocabulary(root, sources, options, workers)
+            made = _write_days(root, sources, options, workers)
         finally:
-            _remove_unfinished(root)
-        manifest = Manifest(options.schema, options.parameters, tuple(finished[day] for day in sorted(finished)))
-        write_manifest(root, manifest)
-    return manifest, len(waiting)
+            remove_unfinished(root)
+        manifest = write_whole_manifest(root, options)
+        remove_work(root)
+    return manifest, made
 
 
-def prepare_day(task: DayTask, report: Report) -> DayEntry:
-    """Write one day's folder under a temporary name, flushed to disk, and rename it. Raises DataError for an unusable log."""
-    name = day_folder(task.source.day)
-    kept_quarantine = task.root / f"{QUARANTINE.removesuffix('.jsonl')}-{name}.jsonl"
-    kept_quarantine.unlink(missing_ok=True)
-    folder = task.root / f".{name}.tmp-{os.getpid()}"
-    folder.mkdir()
-    quarantine = Quarantine(folder / QUARANTINE)
-    parts = _write_parts(task, folder, quarantine, kept_quarantine, report)
-    if not parts:
-        raise DataError(f"{task.source} holds no usable row: leave it out, or fetch it again")
-    entry = DayEntry(
-        task.source.day, sum(part.rows for part in parts), sum(part.positives for part in parts), tuple(parts), quarantine.count
-    )
-    record = {
-        "format_version": FORMAT_VERSION,
-        "day": asdict(entry),
-        "bad_rows_by_fault": dict(sorted(quarantine.by_fault.items())),
-        "source": _source_record(task.source),
-        "schema": task.options.schema.to_json(),
-        "parameters": task.options.parameters,
-    }
-    write_json(folder / DAY_FILE, record)
-    folder.rename(task.root / name)
-    _flush_folder(task.root)
-    return entry
+def require_work(root: Path) -> None:
+    """Raise DataError when `root` holds nothing that a run could go on with."""
+    signs = (root / MANIFEST, root / VOCABULARY, work_folder(root), *root.glob(f"day=*/{DAY_FILE}"))
+    if not any(sign.exists() for sign in signs):
+        raise DataError(f"nothing to resume in {root}: leave out --resume to start there, or check --out")
 
 
-def _write_parts(task: DayTask, folder: Path, quarantine: Quarantine, kept_quarantine: Path, report: Report) -> list[PartEntry]:
-    options, encoding = task.options, task.options.encoding()
-    part = empty_part(options.schema, options.part_rows)
-    parts: list[PartEntry] = []
-    row = bytes_before = 0
-
-    def write(rows: int) -> None:
-        name = f"part-{len(parts):05d}"
-        parts.append(write_part(folder / name, f"{day_folder(task.source.day)}/{name}", part.head(rows)))
-
-    for file in task.source.files:
-        quarantine.begin(file.path)
-        with options.format.open(file, task.source.day, encoding) as source:
-            ended = False
-            while not ended:
-                filled = source.fill(part, row)
-                row, ended = filled.row, filled.ended
-                if row == options.part_rows:
-                    write(row)
-                    row = 0
-                quarantine.add(filled.bad, filled.lines)
-                report(bytes_before + source.position, quarantine.lines)
-                quarantine.check(options.max_bad_share, kept_quarantine, finished=False)
-        bytes_before += file.size
-    quarantine.check(options.max_bad_share, kept_quarantine, finished=True)
-    if row:
-        write(row)
-    return parts
+def _with_vocabulary(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> PrepareOptions:
+    """The options for the second pass, after the first one if there is need of it."""
+    if not options.by_frequency:
+        return options
+    if options.vocabulary_from is None and not (root / VOCABULARY).exists():
+        waiting = [DayTask(source, root, options) for source in sources if not is_counted(root, source, options)]
+        _run_days("count", count_day, waiting, workers)
+    return settle_vocabulary(root, sources, options, workers)
 
 
-def _finished_days(root: Path, options: PrepareOptions) -> dict[int, DayEntry]:
-    """The days that are in `root` already; DataError when one was made with other parameters."""
-    days = {}
+def _write_days(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> int:
+    waiting = waiting_days(root, sources, options)
+    require_free(root, sum(map(_shard_bytes, waiting)))
+    index = index_of(root, options, workers) if waiting else ()
+    _run_days("run", prepare_day, [DayTask(source, root, options, index) for source in waiting], workers)
+    return len(waiting)
+
+
+def _run_days(title: str, job: Any, tasks: Sequence[DayTask], workers: int) -> None:
+    if min(workers, len(tasks)) > 1:
+        tasks[0].options.format.warm_up()
+    with Progress(title, sum(task.source.size for task in tasks)) as progress:
+        run_tasks(job, tasks, workers, progress)
+
+
+def settle_vocabulary(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> PrepareOptions:
+    """The options with the vocabulary that `root` has, or now gets: the one named, or one of the days that were counted.
+
+    Raises DataError when a day was not counted, or the vocabulary there is damaged, of other parameters or of other days.
+    """
+    if options.vocabulary_from is not None:
+        return options.with_vocabulary(adopt_vocabulary(root, options.vocabulary_from))
+    days = {str(source.day): source_record(source) for source in sources}
+    recipe = Vocabulary(options.threshold, options.buckets, dict(options.format.parameters), days, ())
+    if not (root / VOCABULARY).exists():
+        for source in sources:
+            if not is_counted(root, source, options):
+                raise DataError(f"day {source.day} has not been counted yet: {counts_folder(root, source.day) / COUNTS_FILE} is missing")
+        counts = [counts_folder(root, source.day) for source in sources]
+        return options.with_vocabulary(make_vocabulary(root, counts, recipe, options.schema, workers))
+    return options.with_vocabulary(open_same_vocabulary(root, recipe))
+
+
+def open_same_vocabulary(root: Path, recipe: Vocabulary) -> Vocabulary:
+    """The vocabulary in `root`; DataError when it is damaged or was made by another `recipe`, whose days may be fewer."""
+    folder = root / VOCABULARY
+    vocabulary = open_vocabulary(folder)
+    for key in ("threshold", "buckets", "input"):
+        there, asked = getattr(vocabulary, key), getattr(recipe, key)
+        if there != asked:
+            raise DataError(f"{folder} was made with other parameters ({key} {there} there, {asked} asked): choose another --out")
+    if new := [day for day in recipe.days if day not in vocabulary.days]:
+        counted = f"{folder} was counted over days {', '.join(vocabulary.days)}, and day {new[0]} is new"
+        raise DataError(f"{counted}: keep its ids with --vocabulary {folder}, or count anew in another --out")
+    if changed := [day for day, files in recipe.days.items() if vocabulary.days[day] != files]:
+        raise DataError(f"{folder} was counted over other files of day {changed[0]}: choose another --out, or delete {root}")
+    if faults := vocabulary_faults(folder, vocabulary):
+        raise DataError(f"{faults[0]}; delete {root} to make everything anew")
+    return vocabulary
+
+
+def index_of(root: Path, options: PrepareOptions, workers: int) -> tuple[Path, ...]:
+    """The vocabulary's hash tables, made if they are not there; none with modulo."""
+    return () if options.vocabulary is None else tuple(ensure_index(root, options.vocabulary, workers))
+
+
+def waiting_days(root: Path, sources: Sequence[DaySource], options: PrepareOptions) -> list[DaySource]:
+    """Those of `sources` that are not finished. Raises DataError when `root` has days of other parameters or files."""
+    finished = require_same(root, options)
+    return [source for source in sources if not _same_source(root, source, finished)]
+
+
+def write_whole_manifest(root: Path, options: PrepareOptions) -> Manifest:
+    """Write the manifest over all days in `root`, those of earlier runs included."""
+    finished = require_same(root, options)
+    manifest = Manifest(options.schema, options.parameters, tuple(finished[day] for day in sorted(finished)))
+    write_manifest(root, manifest)
+    return manifest
+
+
+def require_same(root: Path, options: PrepareOptions) -> dict[int, DayEntry]:
+    """The days that are in `root` already; DataError when something there was made with other parameters."""
+    if not options.by_frequency and (root / VOCABULARY).exists():
+        _refuse(root / VOCABULARY, {"hash": FREQUENCY}, {"hash": options.hash}, root)
+    days, asked = {}, options.record()
     for path in sorted(root.glob(f"day=*/{DAY_FILE}")):
         record = read_json(path)
-        there, asked = {**record["parameters"], "schema": record["schema"]}, {**options.parameters, "schema": options.schema.to_json()}
-        if there != asked:
-            changed = ", ".join(f"{key} {there.get(key)} there, {value} asked" for key, value in asked.items() if there.get(key) != value)
-            raise DataError(f"{path.parent} was made with other parameters ({changed}): choose another --out, or delete {root}")
+        there = {**record["parameters"], "schema": record["schema"]}
+        if any(there.get(key) != value for key, value in asked.items()):
+            _refuse(path.parent, there, asked, root)
         days[int(record["day"]["day"])] = DayEntry.from_json(record["day"])
     return days
 
 
-def _same_source(root: Path, source: DaySource, finished: dict[int, DayEntry]) -> bool:
+def _refuse(what: Path, there: Mapping[str, Any], asked: Mapping[str, Any], root: Path) -> None:
+    changed = {key: value for key, value in asked.items() if there.get(key) != value}
+    told = ", ".join(
+        f"{key} {there.get(key)} there, {value} asked" for key, value in changed.items() if key != "schema" or len(changed) == 1
+    )
+    raise DataError(f"{what} was made with other parameters ({told}): choose another --out, or delete {root}")
+
+
+def _same_source(root: Path, source: DaySource, finished: Mapping[int, DayEntry]) -> bool:
     """Whether the day of `source` is finished; DataError when it was made from other files."""
     if source.day not in finished:
         return False
     folder = root / day_folder(source.day)
-    made_from, asked = read_json(folder / DAY_FILE)["source"], _source_record(source)
-    if made_from != asked:
+    made_from = read_json(folder / DAY_FILE)["source"]
+    if made_from != source_record(source):
         there = ", ".join(f"{file['name']} of {file['bytes']:,} bytes" for file in made_from)
         now = ", ".join(f"{file.path} has {file.size:,} bytes" for file in source.files)
         raise DataError(f"{folder} was made from {there}, and {now}: delete {folder} to make it again")
     return True
-
-
-def _source_record(source: DaySource) -> list[dict[str, Any]]:
-    return [{"name": file.path.name, "bytes": file.size} for file in source.files]
-
-
-def _remove_unfinished(root: Path) -> None:
-    for folder in root.glob(".day=*.tmp-*"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shard_bytes(source: DaySource) -> float:
@@ -204,11 +183,3 @@ def _shard_bytes(source: DaySource) -> float:
 
 def _raw_bytes(file: LogFile) -> float:
     return file.size * (RAW_BYTES_PER_COMPRESSED_BYTE if file.path.suffix in COMPRESSED_SUFFIXES else 1)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,8 +16,8 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from data_prep import day_jobs, quarantine
 from data_prep import prepare as prepare_module
-from data_prep import quarantine
 from data_prep.errors import DataError
 from data_prep.inputs import find_days
 from data_prep.lock import exclusive
@@ -91,10 +91,10 @@ def test_a_second_run_does_nothing_and_a_new_day_is_added(raw: Path, shards: Pat
 KILLED_AT_A_PART = """
     import os, signal, sys
     from pathlib import Path
-    from data_prep import prepare
+    from data_prep import day_jobs
     from data_prep.cli import main
 
-    write, calls = prepare.write_part, 0
+    write, calls = day_jobs.write_part, 0
 
     def write_or_die(*arguments):
         global calls
@@ -103,7 +103,7 @@ KILLED_AT_A_PART = """
             os.kill(os.getpid(), signal.SIGKILL)
         return write(*arguments)
 
-    prepare.write_part = write_or_die
+    day_jobs.write_part = write_or_die
     main(["run", "--input", sys.argv[2], "--out", sys.argv[3], "--workers", "1", "--part-rows", "1000", "--buckets", "500"])
 """
 
@@ -113,7 +113,7 @@ def test_killed_and_run_again_gives_the_same_bytes(part: int, raw: Path, shards:
     command = [sys.executable, "-c", dedent(KILLED_AT_A_PART), str(part), f"{raw}/day_*", str(tmp_path)]
     assert subprocess.run(command, env={**os.environ, "PYTHONPATH": os.getcwd()}, check=False).returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob("day=*"))) == (part - 1) // 3
-    assert len(list(tmp_path.glob(".day=*"))) == 1
+    assert len(list(tmp_path.glob(".work/day=*"))) == 1
     assert not (tmp_path / "manifest.json").exists()
     assert run(raw, tmp_path, options) == 3 - (part - 1) // 3
     assert tree(tmp_path) == tree(shards)
@@ -123,7 +123,7 @@ def test_a_fault_leaves_no_temporary_folder(raw: Path, options: PrepareOptions, 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepare_module, "write_part", full)
+    monkeypatch.setattr(day_jobs, "write_part", full)
     with pytest.raises(OSError, match="No space left"):
         run(raw, tmp_path, options)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
