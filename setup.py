@@ -15,6 +15,7 @@ RUNTIME = [
     "numba>=0.62",  # the byte parser of raw logs
     "isal>=1.8",  # .gz logs, at three times the speed of Python's own gzip
     "zstandard>=0.23",  # .zst logs
+    "pyarrow>=22",  # CSV and Parquet of any table, a batch at a time, with the lines it refuses
     "pydantic>=2.11",  # validation of configs and schemas
     "tomli-w>=1.2",  # the resolved config of a run, as TOML
     "rich>=14",  # progress and tables in the terminal
