@@ -144,16 +144,17 @@ class TableSchema:
             raise ValueError(f"column {twice[0]!r} is named twice: a column is the label, dense, sparse or a sequence")
         if len(columns) == 1:
             raise ValueError("no column beside the label: name some under dense, sparse or sequence")
-        for name, column in (*self.sparse.items(), *self.sequence.items()):
-            if self._buckets(column) < 2:
-                raise ValueError(f"{name}: buckets = {self._buckets(column)}: at least 2 are needed, one for missing cells and one for ids")
-        if any(column.separator == self.csv.delimiter and not self.csv.quote for column in self.sequence.values()):
-            raise ValueError("a sequence's separator is the delimiter of columns: choose another, or quote the cells")
         try:
+            features = self.schema.categorical
             dense_transform(self.dense_transform)
-            self.schema  # noqa: B018 - its features check themselves
         except DataError as error:
             raise ValueError(str(error)) from error
+        for feature in features:
+            if feature.num_embeddings < 2:
+                few = f"{feature.name}: buckets = {feature.num_embeddings}"
+                raise ValueError(f"{few}: at least 2 are needed, one for missing cells and one for ids")
+        if any(column.separator == self.csv.delimiter and not self.csv.quote for column in self.sequence.values()):
+            raise ValueError("a sequence's separator is the delimiter of columns: choose another, or quote the cells")
 
     @property
     def schema(self) -> Schema:
@@ -216,9 +217,9 @@ def _reject_unknown(raw: Mapping[str, Any], target: type, where: str, prefix: st
 def _tables(name: str, value: Any, hint: Any) -> Iterator[tuple[str, Mapping[str, Any], type]]:
     """The TOML tables under a key that stand for a dataclass: itself, or the values of a mapping by column."""
     if isinstance(value, dict):
-        kinds = [kind for kind in get_args(hint) if dataclasses.is_dataclass(kind)]
-        if dataclasses.is_dataclass(hint):
-            yield name, value, hint  # type: ignore[misc]
+        kinds = [kind for kind in get_args(hint) if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            yield name, value, hint
         elif kinds:
             yield from ((f"{name}.{column}", entry, kinds[0]) for column, entry in value.items() if isinstance(entry, dict))
 

@@ -25,7 +25,7 @@ def test_the_day_comes_from_the_file_name(name: str, day: int, tmp_path: Path) -
 
 
 def test_days_are_sorted_by_number_and_a_file_named_twice_counts_once(tmp_path: Path) -> None:
-    for name in ("day_10", "day_2", ".day_3.tmp"):
+    for name in ("day_10", "day_2", ".day_3.tmp", "_SUCCESS"):
         (tmp_path / name).touch()
     assert [file.day for file in find_days([f"{tmp_path}/*", f"{tmp_path}/day_2"])] == [2, 10]
 
@@ -36,13 +36,26 @@ def test_each_bad_input_has_its_message(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for pattern, message in {
         f"{tmp_path}/nothing*": "no file matches",
-        f"{tmp_path}/day*": "day 1 is claimed by .*day_1 and by .*day_1.gz",
+        f"{tmp_path}/day*": "day_1 and .*day_1.gz are the same log twice",
         f"{tmp_path}/train.txt": "no day in its name; call it day_0",
         f"{tmp_path}/folder": "is not a file",
-        "s3://bucket/day_0": "only local paths",
+        "s3://bucket/day_0": r"s3://bucket/day_0: nothing here can read s3://; install boto3",
+        "abfs://x/day_*": r"nothing here can read abfs://; install a package with a handler",
+        "file://day_0": "needs a whole path",
     }.items():
         with pytest.raises(DataError, match=message):
             find_days([pattern])
+
+
+def test_a_day_may_have_several_logs_and_a_file_uri_is_a_path(tmp_path: Path) -> None:
+    for name in ("day_0_a.csv", "day_0_b.csv.gz", "day_1"):
+        (tmp_path / name).write_bytes(b"x" * 5)
+    sources = find_days([f"file://{tmp_path}/day_*"])
+    assert [(source.day, [log.path.name for log in source.files], source.size) for source in sources] == [
+        (0, ["day_0_a.csv", "day_0_b.csv.gz"], 10),
+        (1, ["day_1"], 5),
+    ]
+    assert str(sources[0]) == f"{tmp_path}/day_0_a.csv and 1 more"
 
 
 def read(path: Path, longest_line: int = 100) -> list[bytes]:
