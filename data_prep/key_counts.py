@@ -48,6 +48,7 @@ class KeyCounter:
         for name in self._names:
             runs = [open_tally(run / name) for run in self._runs]
             write_tally(self._folder / name, merged(runs))
+            _flush(self._folder / name)
         for run in self._runs:
             shutil.rmtree(run)
 
@@ -88,11 +89,14 @@ def open_tally(path: Path) -> Tally:
 
 
 def write_tally(path: Path, pieces: Iterable[Tally]) -> None:
-    """Write the pieces one after the other, flushed to disk."""
+    """Write the pieces one after the other."""
     with path.open("xb") as file:
         for piece in pieces:
             file.write(np.ascontiguousarray(piece).data)
-        file.flush()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
