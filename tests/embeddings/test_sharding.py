@@ -11,7 +11,6 @@ from torchrec.distributed.types import ShardingType
 from data_prep.schema import Schema, SparseFeature
 from embeddings import initialise, sharding
 from embeddings.config import EmbeddingConfig
-from embeddings.lookup_cost import lookup_cost
 from embeddings.tables import embedding_tables, table_rows, tokens_by_name
 from recsys_nas.jobs.environment import Ranks
 
@@ -123,12 +122,6 @@ def test_rates_set_on_the_fused_optimizer_reach_the_tables(alone: torch.device) 
 def test_tables_may_be_capped() -> None:
     assert table_rows(SCHEMA, EmbeddingConfig(max_rows=100)) == {"zip": 90, "ad": 100, "hour": 24}
     assert table_rows(SCHEMA, EmbeddingConfig()) == {"zip": 90, "ad": 300, "hour": 24}
-
-
-def test_lookup_cost_counts_one_row_a_feature() -> None:
-    cost = lookup_cost(SCHEMA, dim=16)
-    assert (cost.rows, cost.flops, cost.bytes) == (3, 48, 192)
-    assert lookup_cost(SCHEMA, dim=16, element_bytes=1).bytes == 48
 
 
 def test_features_are_regrouped_by_name_whatever_the_order_of_the_plan() -> None:
