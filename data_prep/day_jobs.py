@@ -12,7 +12,7 @@ from data_prep.atomic import whole_folder, write_json
 from data_prep.categorical import ModuloEncoder
 from data_prep.dense_transform import dense_transform
 from data_prep.errors import DataError
-from data_prep.inputs import DaySource
+from data_prep.inputs import DaySource, local_log
 from data_prep.key_counts import KeyCounter
 from data_prep.options import PrepareOptions
 from data_prep.pool import Report
@@ -124,15 +124,20 @@ class _Reading:
 
     def __init__(self, task: DayTask, folder: Path, report: Report) -> None:
         self._task = task
+        self._folder = folder
         self._report = report
         self._bytes_before = 0
         self._source: RowSource | None = None
         self.quarantine = Quarantine(folder / QUARANTINE)
 
     def sources(self, encoding: Encoding) -> Iterator[RowSource]:
+        """Each file opened; a remote one is fetched into the day's folder for as long as it is read."""
         for file in self._task.source.files:
-            self.quarantine.begin(file.path)
-            with self._task.options.format.open(file, self._task.source.day, encoding) as self._source:
+            self.quarantine.begin(file)
+            with (
+                local_log(file, self._folder) as local,
+                self._task.options.format.open(local, self._task.source.day, encoding) as self._source,
+            ):
                 yield self._source
             self._bytes_before += file.size
 
@@ -155,4 +160,4 @@ class _Reading:
 
 def source_record(source: DaySource) -> list[dict[str, Any]]:
     """The files as the records of days name them, to tell whether others stand there now."""
-    return [{"name": file.path.name, "bytes": file.size} for file in source.files]
+    return [{"name": file.path.name, "bytes": file.size} for file in source.origin]

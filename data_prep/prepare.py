@@ -171,7 +171,7 @@ def _same_source(root: Path, source: DaySource, finished: Mapping[int, DayEntry]
     made_from = read_json(folder / DAY_FILE)["source"]
     if made_from != source_record(source):
         there = ", ".join(f"{file['name']} of {file['bytes']:,} bytes" for file in made_from)
-        now = ", ".join(f"{file.path} has {file.size:,} bytes" for file in source.files)
+        now = ", ".join(f"{file} has {file.size:,} bytes" for file in source.origin)
         raise DataError(f"{folder} was made from {there}, and {now}: delete {folder} to make it again")
     return True
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.errors import DataError
+from data_prep.inputs import LogFile
 from data_prep.sources import BadRow
 
 MAX_WRITTEN = 1000
@@ -20,7 +21,7 @@ class Quarantine:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = Path()
+        self._file = LogFile(Path(), 0)
         self._file_lines = 0
         self._first = ""
         self.by_fault: Counter[str] = Counter()
@@ -30,7 +31,7 @@ class Quarantine:
     def count(self) -> int:
         return self.by_fault.total()
 
-    def begin(self, file: Path) -> None:
+    def begin(self, file: LogFile) -> None:
         """The rows from now on are those of `file`, from its first line on."""
         self._file, self._file_lines = file, 0
 
@@ -40,7 +41,7 @@ class Quarantine:
         if written:
             with self._path.open("a", encoding="utf-8") as out:
                 for row in written:
-                    record = {"file": self._file.name, "line": self._file_lines + row.line + 1, "reason": row.reason, "text": row.text}
+                    record = {"file": self._file.path.name, "line": self._file_lines + row.line + 1, "reason": row.reason, "text": row.text}
                     out.write(json.dumps(record) + "\n")
         if rows and not self.count:
             self._first = f"line {self._file_lines + rows[0].line + 1} of {self._file}: {rows[0].reason}"
