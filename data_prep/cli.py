@@ -99,10 +99,11 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "  data-prep run --input 'raw/day_*' --schema criteo --out shards/\n"
         "  data-prep run --input day_0.gz day_1.gz --schema criteo --out shards/ --buckets 1000000 --workers 8\n"
         "  data-prep run --input 'raw/day_*' --out shards/ --hash frequency --threshold 3\n"
+        "  data-prep run --input 'clicks/*.parquet' --schema clicks.toml --out shards/\n"
         "  data-prep run --input raw/day_24 --out shards/ --vocabulary shards/vocabulary   # a new day, the same ids",
     )
-    verb.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted patterns; plain, .gz or .zst")
-    verb.add_argument("--schema", choices=["criteo"], default="criteo", help="what the columns are")
+    verb.add_argument("--input", nargs="+", required=True, metavar="FILE", help="paths, URIs or quoted patterns; plain, .gz, .zst")
+    verb.add_argument("--schema", default="criteo", help="criteo, or the TOML of a table of your own (docs/your-data.md)")
     verb.add_argument("--out", type=Path, required=True, help="folder for the shards; finished days in it are kept")
     verb.add_argument("--workers", type=int, default=0, help="processes, each on one day at a time; 0: one per core")
     verb.add_argument(
@@ -119,22 +120,22 @@ def _add_rules(verb: argparse.ArgumentParser) -> None:
     rules.add_argument("--buckets", type=int, help="ids of a categorical column; default 10000, with frequency only an upper limit: none")
     rules.add_argument("--threshold", type=int, help="with frequency: ids seen less often share one (default 3)")
     rules.add_argument("--vocabulary", type=Path, metavar="FOLDER", help="ids from this vocabulary, made by an earlier run")
-    rules.add_argument("--dense-transform", metavar="NAME", default="log1p", help="log1p: log(1+max(x,0)), mlperf: log(3+max(x,-2)), none")
+    rules.add_argument("--dense-transform", metavar="NAME", help="log1p (default): log(1+max(x,0)), mlperf: log(3+max(x,-2)), none")
     rules.add_argument("--part-rows", type=int, default=1 << 19, help="rows a part; memory is about 200 bytes a row and worker")
     rules.add_argument("--max-bad-share", type=float, default=0.001, help="share of malformed rows a day may have (default 0.001)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from data_prep.inputs import find_days
+    from data_prep.inputs import find_logs
     from data_prep.pool import default_workers
     from data_prep.prepare import prepare, require_work
 
     start = time.monotonic()
-    options = _options(arguments)
-    sources = find_days(arguments.input)
+    options, workers = _options(arguments), arguments.workers or default_workers()
+    logs = find_logs(arguments.input)
     if arguments.resume:
         require_work(arguments.out)
-    manifest, made = prepare(arguments.out, sources, options, arguments.workers or default_workers())
+    manifest, made = prepare(arguments.out, options.format.days(logs, arguments.out, workers), options, workers)
     rows, bad = sum(day.rows for day in manifest.days), sum(day.bad_rows for day in manifest.days)
     content = f"{len(manifest.days)} days, {rows:,} rows in {arguments.out}" + (f" ({bad:,} bad rows left out)" if bad else "")
     print(f"{content}; {made} made in {time.monotonic() - start:.1f} s" if made else f"already there: {content}; nothing to do")
@@ -143,8 +144,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _options(arguments: argparse.Namespace) -> PrepareOptions:
     """The rules asked for. Raises DataError for rules that do not go together."""
-    from data_prep.options import DEFAULT_BUCKETS, DEFAULT_THRESHOLD, MAX_ROWS, PrepareOptions
-    from data_prep.schema import criteo_schema
+    from data_prep.options import DEFAULT_BUCKETS, DEFAULT_THRESHOLD, MAX_ROWS, PrepareOptions, read_schema
 
     frequency = arguments.hash == "frequency" or (arguments.hash is None and arguments.vocabulary is not None)
     if arguments.vocabulary and (not frequency or arguments.threshold is not None or arguments.buckets is not None):
@@ -152,12 +152,14 @@ def _options(arguments: argparse.Namespace) -> PrepareOptions:
     if arguments.threshold is not None and not frequency:
         raise DataError("--threshold goes with --hash frequency: modulo knows no counts")
     buckets = arguments.buckets if frequency or arguments.buckets is not None else DEFAULT_BUCKETS
+    schema, log_format, dense = read_schema(arguments.schema, MAX_ROWS if buckets is None else buckets)
     return PrepareOptions(
-        criteo_schema(MAX_ROWS if buckets is None else buckets),
+        schema,
         buckets,
         arguments.part_rows,
         arguments.max_bad_share,
-        dense=arguments.dense_transform,
+        log_format,
+        arguments.dense_transform or dense,
         hash="frequency" if frequency else "modulo",
         threshold=DEFAULT_THRESHOLD if arguments.threshold is None else arguments.threshold,
         vocabulary_from=arguments.vocabulary,

@@ -10,15 +10,28 @@ from typing import Any
 from data_prep.categorical import MISSING_ID, OUT_OF_VOCABULARY_ID, Encoder, FrequencyEncoder, ModuloEncoder
 from data_prep.dense_transform import dense_transform
 from data_prep.errors import DataError
-from data_prep.schema import Schema
+from data_prep.schema import Schema, criteo_schema
 from data_prep.sources import CriteoTsv, Encoding, LogFormat
 from data_prep.vocabulary import Vocabulary
 
+CRITEO = "criteo"
 MODULO, FREQUENCY = "modulo", "frequency"
 HASHES = (MODULO, FREQUENCY)
 DEFAULT_BUCKETS, DEFAULT_THRESHOLD = 10_000, 3
 MAX_ROWS = (1 << 31) - 1
 """Ids are 32-bit."""
+
+
+def read_schema(name: str, buckets: int) -> tuple[Schema, LogFormat, str]:
+    """The columns, the format and the dense transform that `criteo` or the path of a schema TOML stands for; `buckets` of the
+    categorical columns that do not say themselves. Raises DataError for a schema that cannot be used."""
+    if name == CRITEO:
+        return criteo_schema(buckets), CriteoTsv(), "log1p"
+    from data_prep.table_format import TableFormat
+    from data_prep.table_schema import load_table_schema
+
+    table = load_table_schema(name)
+    return table.schema(buckets), TableFormat(table), table.dense_transform
 
 
 @dataclass(frozen=True)

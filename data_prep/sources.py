@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from data_prep.categorical import Encoder
 from data_prep.dense_transform import DenseTransform
-from data_prep.inputs import LogFile, LogReader
+from data_prep.inputs import DaySource, LogFile, LogReader, day_in_name, days_by_name
 from data_prep.schema import Schema
 from data_prep.shards import Part
 
@@ -114,8 +114,12 @@ class LogFormat(Protocol):
     def parameters(self) -> Mapping[str, Any]:
         """What the manifest records of it: all, beside the schema, that the arrays depend on."""
 
+    def days(self, logs: Sequence[LogFile], root: Path, workers: int) -> tuple[DaySource, ...]:
+        """The logs by day, in order of day. A format that has the day of a row in a column first divides its logs among days,
+        in the work folder of the output `root`. Raises DataError when a log has no day."""
+
     def open(self, file: LogFile, day: int, encoding: Encoding) -> RowSource:
-        """The rows of `day` in `file`. Raises DataError when it cannot be read."""
+        """The rows of a local `file`, all of `day`. Raises DataError when it cannot be read."""
 
     def warm_up(self) -> None:
         """Do once what several processes would otherwise all do at their start, such as compiling."""
@@ -125,6 +129,9 @@ class CriteoTsv:
     """Criteo's logs: a file of tab-separated lines is one day's, whole or in part."""
 
     parameters: Mapping[str, Any] = {"input": "criteo"}
+
+    def days(self, logs: Sequence[LogFile], root: Path, workers: int) -> tuple[DaySource, ...]:
+        return days_by_name(logs, day_in_name)
 
     def open(self, file: LogFile, day: int, encoding: Encoding) -> RowSource:
         from data_prep.criteo_tsv import RowParser

@@ -134,7 +134,8 @@ class TableSchema:
     day: DayRule = field(default_factory=DayRule)
     csv: CsvLayout = field(default_factory=CsvLayout)
     dense_transform: str = "log1p"
-    buckets: int = 10_000
+    buckets: int | None = None
+    """Of every categorical column that does not say itself; None leaves it to whoever asks for the schema."""
     type: KeyType = "string"
 
     def __post_init__(self) -> None:
@@ -145,7 +146,7 @@ class TableSchema:
         if len(columns) == 1:
             raise ValueError("no column beside the label: name some under dense, sparse or sequence")
         try:
-            features = self.schema.categorical
+            features = self.schema(buckets=2).categorical
             dense_transform(self.dense_transform)
         except DataError as error:
             raise ValueError(str(error)) from error
@@ -156,11 +157,11 @@ class TableSchema:
         if any(column.separator == self.csv.delimiter and not self.csv.quote for column in self.sequence.values()):
             raise ValueError("a sequence's separator is the delimiter of columns: choose another, or quote the cells")
 
-    @property
-    def schema(self) -> Schema:
-        """The columns as models know them, in the order of the TOML."""
-        sparse = tuple(SparseFeature(name, self._buckets(column)) for name, column in self.sparse.items())
-        jagged = tuple(JaggedFeature(name, self._buckets(column), column.max_length) for name, column in self.sequence.items())
+    def schema(self, buckets: int) -> Schema:
+        """The columns as models know them, in the order of the TOML; `buckets` of those for which it says nothing."""
+        default = buckets if self.buckets is None else self.buckets
+        sparse = tuple(SparseFeature(name, _or(column.buckets, default)) for name, column in self.sparse.items())
+        jagged = tuple(JaggedFeature(name, _or(column.buckets, default), column.max_length) for name, column in self.sequence.items())
         return Schema(self.label, self.dense, sparse, jagged)
 
     @property
@@ -171,8 +172,9 @@ class TableSchema:
     def key_type(self, column: SparseColumn | SequenceColumn) -> KeyType:
         return column.type or self.type
 
-    def _buckets(self, column: SparseColumn | SequenceColumn) -> int:
-        return self.buckets if column.buckets is None else column.buckets
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def load_table_schema(path: str | Path) -> TableSchema:

@@ -39,7 +39,7 @@ def load(text: str, folder: Path) -> TableSchema:
 
 def test_columns_and_defaults(tmp_path: Path) -> None:
     table = load(CLICKS, tmp_path)
-    assert table.schema == Schema(
+    assert table.schema(7) == Schema(
         "clicked", ("price",), (SparseFeature("user", 1000), SparseFeature("country", 100)), (JaggedFeature("history", 50, 5),)
     )
     assert table.columns == ("clicked", "price", "user", "country", "history", "time")
@@ -50,7 +50,8 @@ def test_columns_and_defaults(tmp_path: Path) -> None:
 
 def test_sparse_columns_may_be_a_mere_list(tmp_path: Path) -> None:
     table = load('label = "y"\nsparse = ["a", "b"]\n', tmp_path)
-    assert [feature.name for feature in table.schema.sparse] == ["a", "b"]
+    assert [feature.name for feature in table.schema(7).sparse] == ["a", "b"]
+    assert table.schema(7).sparse[0].num_embeddings == 7
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""The day of every row of a table that has it in a column. Importing this loads pyarrow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pa_compute
+from numpy.typing import NDArray
+
+from data_prep.sources import Fault
+from data_prep.table_files import Rows
+from data_prep.table_format import SECONDS_A_DAY
+from data_prep.table_schema import DayRule, TableSchema
+from data_prep.tables import Faults, as_text, cast_or_null, nulls, numbers
+
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Dated:
+    """The rows that have a day, and that day, int64 [R]; those without are among the bad ones of `rows`."""
+
+    rows: Rows
+    days: NDArray[np.int64]
+
+
+def row_days(rows: Rows, table: TableSchema) -> Dated:
+    """Find the day of each row."""
+    rule, faults = table.day, Faults(rows.cells.num_rows)
+    days = _days(rows.cells.column(rule.column), rule)
+    faults.mark(np.isnan(days), Fault.NOT_DATE, f"{rule.column} is not a time as the schema's day.format = {rule.format!r} has it")
+    faults.mark(
+        (days < 0) | (days >= rule.days), Fault.NOT_DATE, f"{rule.column} lies before day 0, {rule.first}, or after day {rule.days - 1}"
+    )
+    good = faults.good
+    if good.all():
+        return Dated(rows, days.astype(np.int64))
+    bad = sorted((*rows.bad, *faults.bad_rows(rows)), key=lambda row: row.line)
+    return Dated(replace(rows, cells=rows.cells.filter(pa.array(good)), lines=rows.lines[good], bad=bad), days[good].astype(np.int64))
+
+
+def _days(cells: pa.Array, rule: DayRule) -> NDArray[np.float64]:
+    """Days since the first, whole numbers as float64 [R]; NaN where a cell is missing or no time."""
+    if rule.format in ("seconds", "milliseconds"):
+        values, wrong = numbers(cells)
+        wrong |= nulls(cells) | ~np.isfinite(values)
+        seconds = values if rule.format == "seconds" else values / 1000
+    else:
+        times = _times(as_text(cells), rule.format)
+        wrong = nulls(times)
+        seconds = times.cast(pa.int64()).fill_null(0).to_numpy() / MICROSECONDS
+    return np.where(wrong, np.nan, np.floor((seconds - rule.first_second) / SECONDS_A_DAY))
+
+
+def _times(cells: pa.Array, pattern: str) -> pa.Array:
+    """timestamp[us] in UTC, null where a cell is none."""
+    naive, zoned = pa.timestamp("us"), pa.timestamp("us", "UTC")
+    if pa.types.is_string(cells.type):
+        if pattern != "iso":
+            return pa_compute.strptime(cells, pattern, "us", error_is_null=True).cast(naive)
+        times = cast_or_null(cells, naive)
+        left = times.is_null()
+        return times.fill_null(cast_or_null(pa_compute.if_else(left, cells, None), zoned).cast(naive)) if left.true_count else times
+    if pa.types.is_temporal(cells.type):
+        return cast_or_null(cells, naive)
+    return pa.nulls(len(cells), naive)
