@@ -1,15 +1,18 @@
 """From day shards to training batches: memory-mapped, shuffled block by block, the same number of batches on every rank.
 
-A step's batch is a contiguous block of `batch_size` rows, cut evenly over the ranks, so that the rows of a step do not
-depend on the world size, and no rank ever waits for a batch that another does not have (TorchRec would hang).
+The rows of the days follow each other, part after part. A step's batch is a block of `batch_size` of them, cut evenly over
+the ranks: so the rows of a step do not depend on the world size, and no rank ever waits for a batch that another does not
+have (TorchRec would hang). Nothing is read to know the blocks: the manifest has the counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -18,15 +21,21 @@ from torch import Tensor
 from torchrec import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from data_prep.shards import Manifest, Part, open_part
+from data_prep.shards import Manifest, open_part
+from recsys_nas.training.collate import Collator, Piece
+from recsys_nas.training.prefetch import load_ahead
+
+OPEN_PARTS = 64
+"""Parts kept mapped at a time. Each array of one holds a file open, and a terabyte has thousands of parts."""
 
 
 @dataclass
 class Batch(Pipelineable):
-    """One rank's share of a step: dense `[B, I]` float32, one id a feature `[F, B]` as a KJT, labels `[B]` float32.
+    """One rank's share of a step: dense `[B, I]` float32, ids `[F, B]` as a KJT, labels `[B]` float32.
 
-    `index` counts steps; the rows are `start` to `start + B` of the step's `step_rows`. Rows from `valid` on are padding
-    (only in the last block of an evaluation).
+    The KJT holds one id an example for each sparse feature, then a list for each jagged one. `index` counts steps; the rows
+    are `start` to `start + B` of the step's `step_rows`. Rows from `valid` on are padding (only in the last block of an
+    evaluation).
     """
 
     dense: Tensor
@@ -51,9 +60,10 @@ class Batch(Pipelineable):
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """`shuffle_seed` None: in order, keeping the short last block of each part; else blocks shuffled and short ones left out.
+    """`shuffle_seed` None: in order, with a short last block; else blocks shuffled anew for each epoch and the short one left out.
 
-    `table_rows`: rows of each feature's table; ids wrap around it.
+    `table_rows`: rows of the table of each sparse and then each jagged feature; ids wrap around it. `prefetch`: batches read
+    ahead by a thread (0: none). `pin_memory`: batches in page-locked memory, for copies to a GPU that nothing waits for.
     """
 
     batch_size: int
@@ -62,87 +72,86 @@ class ReaderOptions:
     epochs: int = 1
     rank: int = 0
     world_size: int = 1
+    prefetch: int = 2
+    pin_memory: bool = field(default_factory=torch.cuda.is_available)
 
 
 class ShardReader:
-    """Iterates once over the given days (`epochs` times), from wherever its state says; iterate again for another pass."""
+    """Iterates once over the given days (`epochs` times), from wherever its state says; iterate again for another pass.
+
+    Raises ValueError when the days hold less than a batch, or ranks cannot share it evenly, and DataError when a part is
+    missing or not what the manifest says: every part is looked at here, rather than hours later.
+    """
 
     def __init__(self, root: Path, manifest: Manifest, days: Sequence[int], options: ReaderOptions) -> None:
         if options.shuffle_seed is not None and options.batch_size % options.world_size:
             raise ValueError(f"batch_size = {options.batch_size} cannot be cut evenly over {options.world_size} ranks; choose a multiple")
         self.options = options
-        self.names = [feature.name for feature in manifest.schema.sparse]
-        self._ids_wrap = np.asarray(options.table_rows, dtype=np.int32)
-        self._wraps = any(f.num_embeddings > rows for f, rows in zip(manifest.schema.sparse, options.table_rows, strict=True))
-        self._parts: list[Part] = [open_part(root, part) for day in days for part in manifest.day(day).parts]
-        self._blocks = self._order(self._cut())
+        self.names = [feature.name for feature in manifest.schema.categorical]
+        self._collate = Collator(manifest.schema, options.table_rows, options.pin_memory)
+        self._entries = [part for day in days for part in manifest.day(day).parts]
+        self._ends = np.cumsum([entry.rows for entry in self._entries], dtype=np.int64)
+        self._rows = sum(entry.rows for entry in self._entries)
+        for entry in self._entries:
+            open_part(root, entry)
+        self._part = lru_cache(OPEN_PARTS)(lambda number: open_part(root, self._entries[number]))
+        self._starts = self._order()
         self.position = 0
 
-    def _cut(self) -> NDArray[np.int64]:
-        """All blocks as rows (part, first row, last row + 1)."""
-        size, keep_short = self.options.batch_size, self.options.shuffle_seed is None
-        blocks = [
-            (number, start, min(start + size, part.rows))
-            for number, part in enumerate(self._parts)
-            for start in range(0, part.rows, size)
-            if keep_short or start + size <= part.rows
-        ]
-        if not blocks:
-            raise ValueError(f"the days hold fewer rows than one batch of {size}; lower the batch size")
-        return np.asarray(blocks, dtype=np.int64)
-
-    def _order(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self.options.shuffle_seed is None:
-            return blocks
-        passes = [np.random.Generator(np.random.Philox([self.options.shuffle_seed, epoch])) for epoch in range(self.options.epochs)]
-        return np.concatenate([generator.permutation(blocks) for generator in passes])
+    def _order(self) -> NDArray[np.int64]:
+        """The first row of each step's block."""
+        size, seed = self.options.batch_size, self.options.shuffle_seed
+        starts = np.arange(0, self._rows if seed is None else self._rows - size + 1, size)
+        if not len(starts):
+            raise ValueError(f"the days hold {self._rows} rows, fewer than one batch of {size}; lower the batch size")
+        if seed is None:
+            return np.tile(starts, self.options.epochs)
+        passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(self.options.epochs)]
+        return np.concatenate(passes)
 
     def __len__(self) -> int:
         """Steps in all, on every rank."""
-        return len(self._blocks)
+        return len(self._starts)
 
     @property
     def total_rows(self) -> int:
-        return int((self._blocks[:, 2] - self._blocks[:, 1]).sum())
+        """Rows of all steps and ranks together."""
+        return int((np.minimum(self._starts + self.options.batch_size, self._rows) - self._starts).sum())
 
     def __iter__(self) -> Iterator[Batch]:
-        while self.position < len(self._blocks):
-            batch = self._load(self.position)
-            self.position += 1
+        for batch in load_ahead(self._load, range(self.position, len(self)), self.options.prefetch):
+            self.position = batch.index + 1
             yield batch
         self.position = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position}
+        """How many batches were handed out, whatever has been read ahead, and a mark of which they are; plain values."""
+        return {"position": self.position, "batches": self._mark}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was saved. Raises ValueError when that reader's batches were others."""
+        if state.get("batches") != self._mark:
+            raise ValueError("the saved place is one among other batches: days, batch size, shuffle seed and epochs must be as they were")
         self.position = int(state["position"])
 
+    @property
+    def _mark(self) -> int:
+        return crc32(self._starts.tobytes(), self.options.batch_size)
+
     def _load(self, index: int) -> Batch:
-        number, first, end = (int(value) for value in self._blocks[index])
+        """This rank's share of one step."""
+        first = int(self._starts[index])
+        end = min(first + self.options.batch_size, self._rows)
         share = -(-(end - first) // self.options.world_size)
         start = first + self.options.rank * share
-        part, rows = self._parts[number], np.arange(start, start + share)
-        taken: slice | NDArray[np.int64] = slice(start, start + share) if start + share <= end else np.minimum(rows, end - 1)
-        sparse = part.sparse[taken]
-        if self._wraps:
-            sparse = sparse % self._ids_wrap
-        return Batch(
-            dense=torch.from_numpy(np.array(part.dense[taken])),
-            sparse=self._keyed(np.array(sparse.T, order="C"), share),
-            labels=torch.from_numpy(part.label[taken].astype(np.float32)).view(-1),
-            index=index,
-            start=start - first,
-            step_rows=end - first,
-            valid=max(0, min(share, end - start)),
-        )
+        stop = min(start + share, end)
+        dense, sparse, labels = self._collate(list(self._pieces(start, stop)), share)
+        return Batch(dense, sparse, labels, index, start=start - first, step_rows=end - first, valid=max(0, stop - start))
 
-    def _keyed(self, ids: NDArray[np.int32], rows: int) -> KeyedJaggedTensor:
-        count = len(self.names) * rows
-        return KeyedJaggedTensor(
-            keys=self.names,
-            values=torch.from_numpy(ids).view(-1),
-            lengths=torch.ones(count, dtype=torch.int32),
-            offsets=torch.arange(count + 1, dtype=torch.int32),
-            stride=rows,
-        )
+    def _pieces(self, start: int, stop: int) -> Iterator[Piece]:
+        """Rows `start` to `stop` of the days, as rows of parts."""
+        number = int(np.searchsorted(self._ends, start, side="right"))
+        while start < stop:
+            before, end = int(self._ends[number]) - self._entries[number].rows, int(self._ends[number])
+            yield self._part(number), start - before, min(stop, end) - before
+            start, number = end, number + 1

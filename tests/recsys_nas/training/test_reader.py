@@ -1,14 +1,18 @@
-"""The reader returns every row once, the same work to every rank, and goes on where its state says."""
+"""The reader returns every row once, the same work to every rank, and goes on where its state says; against a plain one."""
 
 from __future__ import annotations
 
+import json
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from data_prep.errors import DataError
 from data_prep.shards import Manifest, open_part
+from recsys_nas.training import reader as reader_module
 from recsys_nas.training.reader import ReaderOptions, ShardReader
 from tests.fabricated_shards import CARDINALITIES, write_shards
 
@@ -82,17 +86,87 @@ def test_shuffling_depends_on_the_seed_alone_and_differs_between_epochs(shards: 
     assert np.array_equal(np.sort(epochs[0], axis=0), np.sort(epochs[1], axis=0))
 
 
-def test_a_restored_reader_goes_on_with_the_remaining_batches(shards: tuple[Path, Manifest]) -> None:
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+@pytest.mark.parametrize("stop_after", [1, 4, 18])
+def test_a_restored_reader_goes_on_with_the_remaining_batches(shards: tuple[Path, Manifest], prefetch: int, stop_after: int) -> None:
     undisturbed = [batch.labels for batch in read(shards, shuffle_seed=5)]
-    interrupted = read(shards, shuffle_seed=5)
+    interrupted = read(shards, shuffle_seed=5, prefetch=prefetch)
     batches = iter(interrupted)
-    for _ in range(4):
+    for _ in range(stop_after):
         next(batches)
-    resumed = read(shards, shuffle_seed=5)
-    resumed.load_state_dict(interrupted.state_dict())
+    state = json.loads(json.dumps(interrupted.state_dict()))
+    resumed = read(shards, shuffle_seed=5, prefetch=prefetch)
+    resumed.load_state_dict(state)
     remaining = [(batch.index, batch.labels) for batch in resumed]
-    assert [index for index, _ in remaining] == list(range(4, len(undisturbed)))
-    assert all(torch.equal(labels, expected) for (_, labels), expected in zip(remaining, undisturbed[4:], strict=True))
+    assert [index for index, _ in remaining] == list(range(stop_after, len(undisturbed)))
+    assert all(torch.equal(labels, expected) for (_, labels), expected in zip(remaining, undisturbed[stop_after:], strict=True))
+    assert [batch.index for batch in resumed] == list(range(len(undisturbed))), "a second pass begins anew"
+
+
+@pytest.mark.parametrize("changed", [{"batch_size": 4}, {"shuffle_seed": 6}, {"epochs": 2}, {"shuffle_seed": None}])
+def test_a_place_among_other_batches_is_refused(shards: tuple[Path, Manifest], changed: dict[str, int]) -> None:
+    state = read(shards, shuffle_seed=5).state_dict()
+    other = read(shards, **({"shuffle_seed": 5} | changed))
+    with pytest.raises(ValueError, match="batch size, shuffle seed and epochs must be as they were"):
+        other.load_state_dict(state)
+
+
+def test_another_number_of_ranks_goes_on_from_the_same_place(shards: tuple[Path, Manifest]) -> None:
+    whole = read(shards, shuffle_seed=5)
+    batches = iter(whole)
+    next(batches)
+    halves = [read(shards, shuffle_seed=5, rank=rank, world_size=2) for rank in range(2)]
+    for half in halves:
+        half.load_state_dict(whole.state_dict())
+    expected = next(batches)
+    assert torch.equal(expected.dense, torch.cat([next(iter(half)).dense for half in halves]))
+
+
+def test_epochs_in_order_repeat_the_rows(shards: tuple[Path, Manifest]) -> None:
+    reader = read(shards, epochs=2)
+    assert reader.total_rows == 2 * len(raw_rows(shards))
+    assert np.array_equal(rows_of(reader), np.tile(raw_rows(shards), (2, 1)))
+
+
+def test_a_batch_owns_its_numbers(shards: tuple[Path, Manifest]) -> None:
+    before = raw_rows(shards)
+    for batch in read(shards):
+        batch.dense.zero_(), batch.labels.zero_(), batch.sparse.values().zero_()
+    assert np.array_equal(raw_rows(shards), before)
+
+
+def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "OPEN_PARTS", 2)
+    shards = tmp_path, write_shards(tmp_path, days=2, rows_per_part=(3,) * 20)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    reader = read(shards, batch_size=7, prefetch=0)
+    most = max(len(list(Path("/proc/self/fd").iterdir())) for _ in reader)
+    assert most - before <= 3 * 2 + 1
+    assert np.array_equal(rows_of(reader), raw_rows(shards))
+
+
+def test_a_missing_file_is_told_at_the_start(tmp_path: Path) -> None:
+    shards = tmp_path, write_shards(tmp_path, days=2, rows_per_part=(9, 9))
+    (tmp_path / "day=01/part-00001/label.npy").unlink()
+    with pytest.raises(DataError, match=r"cannot read .*day=01/part-00001/label.npy"):
+        read(shards)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_file_that_goes_while_reading_is_told_at_its_batch(tmp_path: Path, prefetch: int) -> None:
+    shards = tmp_path, write_shards(tmp_path, days=2, rows_per_part=(8, 8))
+    reader = read(shards, prefetch=prefetch)
+    (tmp_path / "day=01/part-00000/label.npy").unlink()
+    with pytest.raises(DataError, match=r"cannot read .*day=01/part-00000/label.npy"):
+        list(reader)
+    assert reader.position == 2, "the batches before it were handed out"
+
+
+def test_the_thread_that_reads_ahead_ends_with_the_loop(shards: tuple[Path, Manifest]) -> None:
+    for batch in read(shards):
+        assert batch.index == 0
+        break
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("load_ahead")]
 
 
 def test_ids_wrap_around_capped_tables(shards: tuple[Path, Manifest]) -> None:
@@ -105,5 +179,7 @@ def test_ids_wrap_around_capped_tables(shards: tuple[Path, Manifest]) -> None:
 def test_bad_sizes_are_refused_with_what_to_do(shards: tuple[Path, Manifest]) -> None:
     with pytest.raises(ValueError, match=r"batch_size = 8 cannot be cut evenly over 3 ranks; choose a multiple"):
         read(shards, shuffle_seed=0, world_size=3)
-    with pytest.raises(ValueError, match=r"fewer rows than one batch of 64; lower the batch size"):
-        read(shards, shuffle_seed=0, batch_size=64)
+    with pytest.raises(ValueError, match=r"the days hold 146 rows, fewer than one batch of 147; lower the batch size"):
+        read(shards, shuffle_seed=0, batch_size=147)
+    with pytest.raises(ValueError, match="2 table sizes for 3 columns of ids"):
+        read(shards, table_rows=(1, 2))
