@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, take
-from recsys_nas.modules.cross import Cross
-from recsys_nas.modules.dot_product import DotProduct
-from recsys_nas.modules.embedded_fc import EmbeddedFC
-from recsys_nas.modules.fm import FactorizationMachine
-from recsys_nas.modules.linear import Linear
-from recsys_nas.modules.self_attention import SelfAttention
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 
-LAYERS: dict[str, type[InteractionModule]] = {
-    "linear": Linear,
-    "dot_product": DotProduct,
-    "cross": Cross,
-    "fm": FactorizationMachine,
-    "embedded_fc": EmbeddedFC,
-    "self_attention": SelfAttention,
-}
+from recsys_nas.modules.base import Index, Inputs, InteractionModule, Number, Part, Shape, take
+from recsys_nas.space.modules import CATALOGUE
 
-__all__ = ["LAYERS", "Inputs", "InteractionModule", "Number", "Part", "Shape", "take"]
+
+class Layers(Mapping[str, type[InteractionModule]]):
+    """The layer of every module of the catalogue, by name; found where the catalogue says, so that a module is registered
+    in one place."""
+
+    def __getitem__(self, name: str) -> type[InteractionModule]:
+        return _layer(CATALOGUE[name].layer)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CATALOGUE)
+
+    def __len__(self) -> int:
+        return len(CATALOGUE)
+
+
+@cache
+def _layer(path: str) -> type[InteractionModule]:
+    file, _, name = path.partition(":")
+    layer = getattr(import_module(file, __name__), name)
+    if not (isinstance(layer, type) and issubclass(layer, InteractionModule)):
+        raise TypeError(f"{path}: a module's layer must be an InteractionModule")
+    return layer
+
+
+LAYERS = Layers()
+
+__all__ = ["LAYERS", "Index", "Inputs", "InteractionModule", "Number", "Part", "Shape", "take"]

@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+Index = Tensor | slice
+"""Positions along one dimension of a parameter; a tensor of them may lie on the CPU whatever the parameter's device."""
 
 # An int for a real network; a float or tensor when the cost of a relaxed one is asked for.
 Number = Any
@@ -30,19 +34,19 @@ class Inputs(NamedTuple):
 @dataclass(frozen=True)
 class Shape:
     """Sizes of one module: it reads dense `[B, dense]`, sparse `[B, tokens, dim]` and a second dense `[B, right]`, and makes
-    `out` features or tokens."""
+    `out` features or tokens. Inner sizes (ranks, heads, seeds) follow from `dim` and `out`, never from what is read."""
 
     dense: Number
     tokens: Number
     dim: int
-    out: Number
+    out: int
     right: Number = 0
 
 
 @dataclass(frozen=True)
 class Part:
-    """The part of a full-size module that a smaller network uses: positions in its inputs `[F']`, `[N']`, `[R']` and its
-    first `out` outputs."""
+    """The part of a full-size module that a smaller network uses: positions in its inputs `[F']`, `[N']`, `[R']`, ascending,
+    and its first `out` outputs."""
 
     dense: Tensor
     tokens: Tensor
@@ -66,8 +70,9 @@ class InteractionModule(nn.Module, ABC):
         """The inputs -> `[B, W]` (makes dense) or `[B, T, D]` (makes sparse)."""
 
     @abstractmethod
-    def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
-        """For each parameter that the smaller network has, by name: the index along each of its dimensions that `part` uses."""
+    def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
+        """For each parameter that the layer of the part's sizes has, by name: the index along each of its dimensions that
+        `part` uses. Only a layer built with `shared=True` is sure to have them all."""
 
     @staticmethod
     @abstractmethod
@@ -87,11 +92,35 @@ def bias(size: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(size))
 
 
-def take(parameter: Tensor, index: tuple[Tensor | slice, ...]) -> Tensor:
+def projection(out: int, features: int, shared: bool) -> tuple[nn.Parameter | None, nn.Parameter | None]:
+    """Weight and bias of a linear map that is left out between equal sizes, as NASRec leaves it out; a `shared` layer has it
+    always."""
+    return (None, None) if out == features and not shared else (weight(out, features), bias(out))
+
+
+def project(x: Tensor, weight: Tensor | None, bias: Tensor | None, out: int) -> Tensor:
+    """`[..., features] -> [..., out]` by the linear map, or unchanged where the sizes are equal already."""
+    return x if x.shape[-1] == out else F.linear(x, weight, bias)  # type: ignore[arg-type]
+
+
+def projection_slices(name: str, rows: Index, columns: Index, sizes: tuple[int, int]) -> dict[str, tuple[Index, ...]]:
+    """Slices of the map `name` and of its bias `name_bias` for a smaller layer, where it has `sizes` (out, features)."""
+    return {} if sizes[0] == sizes[1] else {name: (rows, columns), f"{name}_bias": (rows,)}
+
+
+def projection_flops(out: Number, features: Number) -> Number:
+    return 0 if out == features else 2 * out * features
+
+
+def take(parameter: Tensor, index: tuple[Index, ...]) -> Tensor:
     """The block of `parameter` that `index` names, one entry a dimension; gradients flow back to the full parameter."""
     for axis, positions in enumerate(index):
         if isinstance(positions, slice):
             parameter = parameter[(slice(None),) * axis + (positions,)]
-        elif len(positions) != parameter.shape[axis]:
-            parameter = parameter.index_select(axis, positions)
+        elif not _is_everything(positions, parameter.shape[axis]):
+            parameter = parameter.index_select(axis, positions.to(parameter.device))
     return parameter
+
+
+def _is_everything(positions: Tensor, size: int) -> bool:
+    return len(positions) == size and torch.equal(positions, torch.arange(size, device=positions.device))

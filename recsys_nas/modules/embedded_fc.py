@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, bias, weight
+from recsys_nas.modules.base import Index, Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class EmbeddedFC(InteractionModule):
@@ -19,7 +19,7 @@ class EmbeddedFC(InteractionModule):
     def forward(self, inputs: Inputs) -> Tensor:
         return F.relu(F.linear(inputs.tokens.transpose(1, 2), self.weight, self.bias)).transpose(1, 2)
 
-    def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
+    def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         out = slice(part.out)
         return {"weight": (out, part.tokens), "bias": (out,)}
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import Inputs, InteractionModule, Number, Part, Shape, bias, weight
+from recsys_nas.modules.base import (
+    Index,
+    Inputs,
+    InteractionModule,
+    Number,
+    Part,
+    Shape,
+    bias,
+    weight,
+)
 
 
 class FactorizationMachine(InteractionModule):
@@ -21,7 +30,7 @@ class FactorizationMachine(InteractionModule):
         pooled = 0.5 * (inputs.tokens.sum(1).square() - inputs.tokens.square().sum(1))
         return F.linear(pooled, self.weight, self.bias)
 
-    def slices(self, part: Part) -> dict[str, tuple[Tensor | slice, ...]]:
+    def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         out = slice(part.out)
         return {"weight": (out, slice(None)), "bias": (out,)}
 

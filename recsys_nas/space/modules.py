@@ -1,6 +1,6 @@
 """The catalogue of interaction modules as data: what each makes, reads, and by how much it raises the interaction order.
 
-The layers themselves are in `recsys_nas.modules`, under the same names; a test holds the two together.
+The layers themselves are in `recsys_nas.modules`, which finds them by what stands here; docs/add-a-module.md adds one.
 """
 
 from __future__ import annotations
@@ -10,35 +10,51 @@ from dataclasses import dataclass
 from typing import Literal
 
 Stream = Literal["dense", "sparse"]
+Input = Literal["dense", "sparse", "right"]
+Order = Literal["same", "sum", "any"]
+Mechanism = Literal["deep", "product", "mixing", "attention", "gating"]
 
 
 @dataclass(frozen=True)
 class ModuleKind:
     """One kind of interaction module.
 
-    `makes`: the stream its output joins. `reads`: the streams it takes. `order`: how it changes the order of
-    interactions (`same`, `sum` of two inputs' orders, `any`). `paper`: where it comes from.
+    `layer`: where its class is, as `file:Class`; a leading dot stands for `recsys_nas.modules`. `makes`: the stream its output
+    joins. `reads`: what it takes, `right` being a second dense input. `order`: how it changes the order of interactions
+    (`same`; `sum` of the orders of what it multiplies; `any`). `paper`: where it comes from.
     """
 
     name: str
+    layer: str
     makes: Stream
-    reads: tuple[Stream, ...]
-    order: Literal["same", "sum", "any"]
-    kind: Literal["deep", "product", "mixing", "attention"]
+    reads: tuple[Input, ...]
+    order: Order
+    kind: Mechanism
     paper: str
 
 
-CATALOGUE: dict[str, ModuleKind] = {
-    module.name: module
-    for module in (
-        ModuleKind("linear", "dense", ("dense",), "same", "deep", "Cheng et al., Wide & Deep Learning, 2016"),
-        ModuleKind("dot_product", "dense", ("dense", "sparse"), "sum", "product", "Naumov et al., DLRM, 2019, section 2.1.2"),
-        ModuleKind("cross", "dense", ("dense",), "sum", "product", "Wang et al., DCN V2, 2021, equation 1"),
-        ModuleKind("fm", "dense", ("sparse",), "sum", "product", "Rendle, Factorization Machines, 2010, lemma 3.1"),
-        ModuleKind("embedded_fc", "sparse", ("sparse",), "same", "mixing", "Zhang et al., NASRec, 2023, section 3.1"),
-        ModuleKind("self_attention", "sparse", ("sparse",), "any", "attention", "Song et al., AutoInt, 2019, section 4.4"),
-    )
-}
+CATALOGUE: dict[str, ModuleKind] = {}
+"""Every module by its name."""
+
+
+def register(name: str, layer: str, makes: Stream, reads: tuple[Input, ...], order: Order, kind: Mechanism, paper: str) -> None:
+    """Add a module to the catalogue; see `ModuleKind`. Raises ValueError for a name that is taken."""
+    if name in CATALOGUE:
+        raise ValueError(f"module {name!r}: the name is taken by {CATALOGUE[name].layer}")
+    CATALOGUE[name] = ModuleKind(name, layer, makes, reads, order, kind, paper)
+
+
+DENSE: tuple[Input, ...] = ("dense",)
+SPARSE: tuple[Input, ...] = ("sparse",)
+BOTH: tuple[Input, ...] = ("dense", "sparse")
+NASREC = "Zhang et al., NASRec, 2023, section 3.1"
+
+register("linear", ".linear:Linear", "dense", DENSE, "same", "deep", "Cheng et al., Wide & Deep Learning, 2016")
+register("dot_product", ".dot_product:DotProduct", "dense", BOTH, "sum", "product", "Naumov et al., DLRM, 2019, section 2.1.2")
+register("cross", ".cross:Cross", "dense", DENSE, "sum", "product", "Wang et al., DCN V2, 2021, equation 1")
+register("fm", ".fm:FactorizationMachine", "dense", SPARSE, "sum", "product", "Rendle, Factorization Machines, 2010, lemma 3.1")
+register("embedded_fc", ".embedded_fc:EmbeddedFC", "sparse", SPARSE, "same", "mixing", NASREC)
+register("self_attention", ".attention:SelfAttention", "sparse", SPARSE, "any", "attention", "Song et al., AutoInt, 2019, section 4.4")
 
 
 def module_kind(name: str, where: str) -> ModuleKind:
