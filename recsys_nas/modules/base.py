@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 Index = Tensor | slice
 """Positions along one dimension of a parameter; a tensor of them may lie on the CPU whatever the parameter's device."""
@@ -90,26 +89,6 @@ def weight(*size: int) -> nn.Parameter:
 
 def bias(size: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(size))
-
-
-def projection(out: int, features: int, shared: bool) -> tuple[nn.Parameter | None, nn.Parameter | None]:
-    """Weight and bias of a linear map that is left out between equal sizes, as NASRec leaves it out; a `shared` layer has it
-    always."""
-    return (None, None) if out == features and not shared else (weight(out, features), bias(out))
-
-
-def project(x: Tensor, weight: Tensor | None, bias: Tensor | None, out: int) -> Tensor:
-    """`[..., features] -> [..., out]` by the linear map, or unchanged where the sizes are equal already."""
-    return x if x.shape[-1] == out else F.linear(x, weight, bias)  # type: ignore[arg-type]
-
-
-def projection_slices(name: str, rows: Index, columns: Index, sizes: tuple[int, int]) -> dict[str, tuple[Index, ...]]:
-    """Slices of the map `name` and of its bias `name_bias` for a smaller layer, where it has `sizes` (out, features)."""
-    return {} if sizes[0] == sizes[1] else {name: (rows, columns), f"{name}_bias": (rows,)}
-
-
-def projection_flops(out: Number, features: Number) -> Number:
-    return 0 if out == features else 2 * out * features
 
 
 def take(parameter: Tensor, index: tuple[Index, ...]) -> Tensor:

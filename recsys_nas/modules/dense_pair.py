@@ -7,20 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import (
-    Index,
-    Inputs,
-    InteractionModule,
-    Number,
-    Part,
-    Shape,
-    bias,
-    project,
-    projection,
-    projection_flops,
-    projection_slices,
-    weight,
-)
+from recsys_nas.modules import projection
+from recsys_nas.modules.base import Index, Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class SigmoidGating(InteractionModule):
@@ -36,24 +24,24 @@ class SigmoidGating(InteractionModule):
         padded = _padded_width(shape)
         self.gate = weight(padded, padded)
         self.gate_bias = bias(padded)
-        self.output, self.output_bias = projection(shape.out, padded, shared)
+        self.output, self.output_bias = projection.parameters(shape.out, padded, shared)
 
     def forward(self, inputs: Inputs) -> Tensor:
         left, right = _padded(inputs)
         gated = F.linear(left, self.gate, self.gate_bias).sigmoid() * right
-        return project(gated, self.output, self.output_bias, self.shape.out)
+        return projection.project(gated, self.output, self.output_bias, self.shape.out)
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         width, full = max(len(part.dense), len(part.right)), _padded_width(self.shape)
         # What a gate opens is a feature on the right; what decides about it are those on the left.
         columns, rows = _filled(part.dense, width, full), _filled(part.right, width, full)
-        projected = projection_slices("output", slice(part.out), rows, (part.out, width))
+        projected = projection.slices("output", slice(part.out), rows, (part.out, width))
         return {"gate": (rows, columns), "gate_bias": (rows,)} | projected
 
     @staticmethod
     def flops(shape: Shape) -> Number:
         padded = _padded_width(shape)
-        return 2 * padded * padded + projection_flops(shape.out, padded)
+        return 2 * padded * padded + projection.flops(shape.out, padded)
 
 
 class Sum(InteractionModule):
@@ -65,19 +53,19 @@ class Sum(InteractionModule):
 
     def __init__(self, shape: Shape, shared: bool = False) -> None:
         super().__init__(shape, shared)
-        self.output, self.output_bias = projection(shape.out, _padded_width(shape), shared)
+        self.output, self.output_bias = projection.parameters(shape.out, _padded_width(shape), shared)
 
     def forward(self, inputs: Inputs) -> Tensor:
         left, right = _padded(inputs)
-        return project(left + right, self.output, self.output_bias, self.shape.out)
+        return projection.project(left + right, self.output, self.output_bias, self.shape.out)
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         columns = part.dense if len(part.dense) >= len(part.right) else part.right
-        return projection_slices("output", slice(part.out), columns, (part.out, len(columns)))
+        return projection.slices("output", slice(part.out), columns, (part.out, len(columns)))
 
     @staticmethod
     def flops(shape: Shape) -> Number:
-        return projection_flops(shape.out, _padded_width(shape))
+        return projection.flops(shape.out, _padded_width(shape))
 
 
 def _padded_width(shape: Shape) -> Number:

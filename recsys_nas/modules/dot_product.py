@@ -8,20 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import (
-    Index,
-    Inputs,
-    InteractionModule,
-    Number,
-    Part,
-    Shape,
-    bias,
-    project,
-    projection,
-    projection_flops,
-    projection_slices,
-    weight,
-)
+from recsys_nas.modules import projection
+from recsys_nas.modules.base import Index, Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class DotProduct(InteractionModule):
@@ -74,34 +62,34 @@ class MixedDotProduct(InteractionModule):
     def __init__(self, shape: Shape, shared: bool = False) -> None:
         super().__init__(shape, shared)
         mixed = mixed_tokens(shape.out)
-        self.to_token, self.to_token_bias = projection(shape.dim, shape.dense, shared)
-        self.mix, self.mix_bias = projection(mixed, shape.tokens, shared)
-        self.output, self.output_bias = projection(shape.out, _pairs(mixed), shared)
+        self.to_token, self.to_token_bias = projection.parameters(shape.dim, shape.dense, shared)
+        self.mix, self.mix_bias = projection.parameters(mixed, shape.tokens, shared)
+        self.output, self.output_bias = projection.parameters(shape.out, _pairs(mixed), shared)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        dense_token = project(inputs.dense, self.to_token, self.to_token_bias, self.shape.dim)
-        mixed = project(inputs.tokens.transpose(1, 2), self.mix, self.mix_bias, mixed_tokens(self.shape.out)).transpose(1, 2)
+        dense_token = projection.project(inputs.dense, self.to_token, self.to_token_bias, self.shape.dim)
+        mixed = projection.project(inputs.tokens.transpose(1, 2), self.mix, self.mix_bias, mixed_tokens(self.shape.out)).transpose(1, 2)
         nodes = torch.cat([dense_token.unsqueeze(1), mixed], dim=1)
         products = torch.bmm(nodes, nodes.transpose(1, 2))
         high, low = torch.tril_indices(nodes.shape[1], nodes.shape[1], offset=-1, device=nodes.device)
         pairs = products.flatten(1).index_select(1, high * nodes.shape[1] + low)
-        return project(pairs, self.output, self.output_bias, self.shape.out)
+        return projection.project(pairs, self.output, self.output_bias, self.shape.out)
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         mixed = mixed_tokens(part.out)
         return (
-            projection_slices("to_token", slice(None), part.dense, (self.shape.dim, len(part.dense)))
-            | projection_slices("mix", slice(mixed), part.tokens, (mixed, len(part.tokens)))
-            | projection_slices("output", slice(part.out), slice(_pairs(mixed)), (part.out, _pairs(mixed)))
+            projection.slices("to_token", slice(None), part.dense, (self.shape.dim, len(part.dense)))
+            | projection.slices("mix", slice(mixed), part.tokens, (mixed, len(part.tokens)))
+            | projection.slices("output", slice(part.out), slice(_pairs(mixed)), (part.out, _pairs(mixed)))
         )
 
     @staticmethod
     def flops(shape: Shape) -> Number:
         mixed = mixed_tokens(shape.out)
-        to_token = projection_flops(shape.dim, shape.dense)
-        mixing = shape.dim * projection_flops(mixed, shape.tokens)
+        to_token = projection.flops(shape.dim, shape.dense)
+        mixing = shape.dim * projection.flops(mixed, shape.tokens)
         products = 2 * (mixed + 1) * (mixed + 1) * shape.dim
-        return to_token + mixing + products + projection_flops(shape.out, _pairs(mixed))
+        return to_token + mixing + products + projection.flops(shape.out, _pairs(mixed))
 
 
 def mixed_tokens(out: int) -> int:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import (
-    Index,
-    Inputs,
-    InteractionModule,
-    Number,
-    Part,
-    Shape,
-    bias,
-    weight,
-)
+from recsys_nas.modules.base import Index, Inputs, InteractionModule, Number, Part, Shape, bias, weight
 
 
 class FactorizationMachine(InteractionModule):

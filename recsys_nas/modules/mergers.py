@@ -5,18 +5,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recsys_nas.modules.base import (
-    Index,
-    Inputs,
-    InteractionModule,
-    Number,
-    Part,
-    Shape,
-    project,
-    projection,
-    projection_flops,
-    projection_slices,
-)
+from recsys_nas.modules import projection
+from recsys_nas.modules.base import Index, Inputs, InteractionModule, Number, Part, Shape
 
 
 class DenseToTokens(InteractionModule):
@@ -25,19 +15,19 @@ class DenseToTokens(InteractionModule):
 
     def __init__(self, shape: Shape, shared: bool = False) -> None:
         super().__init__(shape, shared)
-        self.output, self.output_bias = projection(shape.out * shape.dim, shape.dense, shared)
+        self.output, self.output_bias = projection.parameters(shape.out * shape.dim, shape.dense, shared)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        features = project(inputs.dense, self.output, self.output_bias, self.shape.out * self.shape.dim)
+        features = projection.project(inputs.dense, self.output, self.output_bias, self.shape.out * self.shape.dim)
         return features.unflatten(1, (self.shape.out, self.shape.dim))
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         features = part.out * self.shape.dim
-        return projection_slices("output", slice(features), part.dense, (features, len(part.dense)))
+        return projection.slices("output", slice(features), part.dense, (features, len(part.dense)))
 
     @staticmethod
     def flops(shape: Shape) -> Number:
-        return projection_flops(shape.out * shape.dim, shape.dense)
+        return projection.flops(shape.out * shape.dim, shape.dense)
 
 
 class TokensToDense(InteractionModule):
@@ -46,15 +36,15 @@ class TokensToDense(InteractionModule):
 
     def __init__(self, shape: Shape, shared: bool = False) -> None:
         super().__init__(shape, shared)
-        self.output, self.output_bias = projection(shape.out, shape.dim, shared)
+        self.output, self.output_bias = projection.parameters(shape.out, shape.dim, shared)
 
     def forward(self, inputs: Inputs) -> Tensor:
         pooled = inputs.tokens.sum(1).square() - inputs.tokens.square().sum(1)
-        return project(pooled, self.output, self.output_bias, self.shape.out)
+        return projection.project(pooled, self.output, self.output_bias, self.shape.out)
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
-        return projection_slices("output", slice(part.out), slice(None), (part.out, self.shape.dim))
+        return projection.slices("output", slice(part.out), slice(None), (part.out, self.shape.dim))
 
     @staticmethod
     def flops(shape: Shape) -> Number:
-        return projection_flops(shape.out, shape.dim)
+        return projection.flops(shape.out, shape.dim)

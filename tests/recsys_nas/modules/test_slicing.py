@@ -4,6 +4,7 @@ are those that torch counts."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -158,7 +159,7 @@ def test_flops_are_those_that_torch_counts(name: str, shape: Shape) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_flops_of_relaxed_sizes_have_gradients_and_equal_those_of_whole_ones(name: str) -> None:
-    read = {"dense": torch.tensor(12.0), "tokens": torch.tensor(9.0), "right": torch.tensor(5.0)}
+    read: dict[str, Any] = {"dense": torch.tensor(12.0), "tokens": torch.tensor(9.0), "right": torch.tensor(5.0)}
     for size in read.values():
         size.requires_grad_()
     whole_sizes, relaxed = Shape(12, 9, 8, 10, 5), Shape(dim=8, out=10, **read)
@@ -170,5 +171,5 @@ def test_flops_of_relaxed_sizes_have_gradients_and_equal_those_of_whole_ones(nam
     flops.backward()
     for stream, size in read.items():
         step = 0.25
-        above, below = (LAYERS[name].flops(replace(whole_sizes, **{stream: size.item() + sign * step})) for sign in (1, -1))
+        above, below = (LAYERS[name].flops(replace(whole_sizes, **dict[str, Any]({stream: size.item() + sign * step}))) for sign in (1, -1))
         assert (size.grad if size.grad is not None else 0) == pytest.approx((above - below) / (2 * step))
