@@ -3,25 +3,56 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Optimizer = Literal["rowwise_adagrad", "adagrad", "sgd"]
+Sharding = Literal["table_wise", "column_wise", "row_wise", "table_row_wise", "grid_shard", "data_parallel"]
+Kernel = Literal["fused", "fused_uvm", "fused_uvm_caching"]
+
+OPTIMIZERS = ("rowwise_adagrad", "adagrad", "sgd")
+# Kinds of fbgemm that assert on a CPU, where a failed rank would leave the others waiting.
+_GPU_ONLY = ("adam", "partial_rowwise_adam", "lamb", "partial_rowwise_lamb", "lars_sgd", "lars")
+_SPLITS_COLUMNS = ("column_wise", "grid_shard")
+
+
+@dataclass(frozen=True)
+class TableConstraints:
+    """What the planner may do with one table; whatever is left empty is as for all tables."""
+
+    sharding: tuple[Sharding, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    min_partition: int = 0
 
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """Tables of one model: their width, their rows, and the optimizer fused into their backward pass.
+    """Tables of one model: their width, their rows, the optimizer fused into their backward pass, and how they may be sharded.
 
+    `weight_decay` is an L2 penalty on the rows looked up (`embeddings.decay`), the same on every kernel.
     `max_rows` caps every table (0: as many rows as the schema has ids); ids beyond the cap wrap around.
+    `sharding` and `kernels` name what the planner may choose from (empty: whatever suits the job), `min_partition` the
+    narrowest piece a column-wise plan may cut (0: whole rows), `tables` the same for single features.
+    `plan` is the path of a `plan.json` to use instead of planning.
+    Memory is that of the machine where `hbm_gb` (a GPU) or `ddr_gb` (a host) is 0, in units of 2^30 bytes.
     """
 
     dim: int = 16
     max_rows: int = 0
-    optimizer: Optimizer = "rowwise_adagrad"
+    optimizer: str = "rowwise_adagrad"
     learning_rate: float = 0.05
     eps: float = 1e-8
+    weight_decay: float = 0.0
     init_scale: float = 0.05
+    sharding: tuple[Sharding, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    min_partition: int = 0
+    tables: dict[str, TableConstraints] = field(default_factory=dict)
+    plan: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    ranks_per_host: int = 0
+    hbm_gb: float = 0.0
+    ddr_gb: float = 0.0
+    pipeline: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         if self.dim <= 0 or self.dim % 4:
@@ -31,3 +62,31 @@ class EmbeddingConfig:
         for name in ("learning_rate", "eps", "init_scale"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"embedding.{name} = {getattr(self, name)}: must be finite and above 0")
+        for name in ("weight_decay", "ranks_per_host", "hbm_gb", "ddr_gb"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"embedding.{name} = {getattr(self, name)}: must be finite and 0 or more")
+        self._check_optimizer()
+        self._check_sharding("embedding", self.sharding, self.min_partition)
+        for feature in self.tables:
+            table = self.constraints(feature)
+            self._check_sharding(f"embedding.tables.{feature}", table.sharding, table.min_partition)
+
+    def constraints(self, feature: str) -> TableConstraints:
+        """What holds for the table of `feature`."""
+        own = self.tables.get(feature, TableConstraints())
+        return TableConstraints(own.sharding or self.sharding, own.kernels or self.kernels, own.min_partition or self.min_partition)
+
+    def _check_optimizer(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            why = " (this one works on GPUs only and would leave a CPU job hanging)" if self.optimizer in _GPU_ONLY else ""
+            raise ValueError(f"embedding.optimizer = {self.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}{why}")
+
+    def _check_sharding(self, where: str, sharding: tuple[Sharding, ...], min_partition: int) -> None:
+        if min_partition < 0 or min_partition % 4 or (min_partition and self.dim % min_partition):
+            text = f"must be 0 (whole rows), or a multiple of 4 that divides embedding.dim = {self.dim}"
+            raise ValueError(f"{where}.min_partition = {min_partition}: {text}")
+        splits = [kind for kind in sharding if kind in _SPLITS_COLUMNS]
+        if splits and (min_partition or self.dim) < self.dim and self.optimizer == "rowwise_adagrad":
+            # Each piece of a row would keep a sum of its own, and the model would depend on the plan.
+            text = "rowwise_adagrad keeps one sum a row, which a row cut into pieces cannot share; use optimizer = 'adagrad', or row_wise"
+            raise ValueError(f"{where}.sharding = {list(sharding)} with min_partition below embedding.dim: {text}")

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from fbgemm_gpu.split_embedding_configs import EmbOptimType
 from torch import nn
+from torch.distributed._shard.sharding_spec import EnumerableShardingSpec, ShardMetadata
+from torchrec import EmbeddingBagCollection
 from torchrec.distributed import DistributedModelParallel
-from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
-from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
-from torchrec.distributed.planner.types import ParameterConstraints
-from torchrec.distributed.types import ModuleSharder, ShardingType
-from torchrec.modules.embedding_modules import EmbeddingBagCollection
+from torchrec.distributed.embeddingbag import ShardedEmbeddingBagCollection
+from torchrec.distributed.planner.utils import placement
+from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSharding, ShardingPlan
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 
+from data_prep.schema import Schema
 from embeddings.config import EmbeddingConfig
+from embeddings.first_rank import on_first_rank
 from embeddings.initialise import initialise_tables
+from embeddings.plan import Plan, TablePlan
+from embeddings.planner import AnySharder, Machine, make_plan
+from embeddings.replicated import ReplicatedOptimizer
+from embeddings.tables import embedding_tables
 
 _OPTIMIZERS = {
     "rowwise_adagrad": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
@@ -22,35 +34,83 @@ _OPTIMIZERS = {
     "sgd": EmbOptimType.EXACT_SGD,
 }
 
-# Tables planned data_parallel would silently ignore the fused optimizer; the CPU planner knows these two.
-_MODEL_PARALLEL = [ShardingType.TABLE_WISE.value, ShardingType.COLUMN_WISE.value]
+
+@dataclass(frozen=True)
+class ShardedModel:
+    """A model with its tables sharded by `plan`. `optimizer` is that of all tables, fused and replicated ones."""
+
+    model: DistributedModelParallel
+    plan: Plan
+    optimizer: CombinedOptimizer
 
 
 def shard(
-    model: nn.Module, tables: EmbeddingBagCollection, config: EmbeddingConfig, device: torch.device, seed: int
-) -> DistributedModelParallel:
-    """Wrap `model`, which holds `tables` on the meta device, in DistributedModelParallel over the default process group.
+    schema: Schema,
+    config: EmbeddingConfig,
+    build: Callable[[EmbeddingBagCollection], nn.Module],
+    device: torch.device,
+    seed: int,
+    batch_size: int = 1024,
+) -> ShardedModel:
+    """Shard the tables of `schema` inside the model that `build` makes around them, over the default process group.
 
-    The tables are planned, sharded, and filled from `seed` (the same weights for any plan); the rest of the model is
-    replicated. Raises PlannerError of TorchRec when the tables do not fit the machine.
+    The tables are planned for `batch_size` rows a step over all ranks (`embeddings.planner`), sharded, and filled from
+    `seed`, so that weights, logits and training are the same for any plan and world size. The rest of the model is
+    replicated. Raises TableError, on every rank, when the tables do not fit or the plan of the config is for others.
     """
-    sharder: ModuleSharder[nn.Module] = EmbeddingBagCollectionSharder(
-        fused_params={"optimizer": _OPTIMIZERS[config.optimizer], "learning_rate": config.learning_rate, "eps": config.eps}
-    )
-    planner = EmbeddingShardingPlanner(
-        topology=Topology(world_size=dist.get_world_size(), compute_device=device.type),
-        constraints={table.name: ParameterConstraints(sharding_types=_MODEL_PARALLEL) for table in tables.embedding_bag_configs()},
-    )
-    plan = planner.collective_plan(model, [sharder], dist.group.WORLD)
+    world_size = dist.get_world_size()
+    # Placements, and TorchRec's groups within a host and across hosts, follow the launcher.
+    local_size = ranks_per_host(world_size)
+    machine = Machine.of(config, world_size, local_size, device.type)
+    plan = on_first_rank(lambda: make_plan(schema, config, machine, batch_size))
+    tables = embedding_tables(schema, config)
+    model = build(tables)
+    path = next(name for name, module in model.named_modules() if module is tables)
     sharded = DistributedModelParallel(
         model,
         device=device,
-        plan=plan,
-        sharders=[sharder],
+        plan=torchrec_plan(plan, path, device, local_size),
+        sharders=[AnySharder(fused_params=_fused_params(config))],
         # No DistributedDataParallel around the rest: the trainer averages its gradients (training/optimizers.py says why).
         init_data_parallel=False,
     )
     for module in sharded.modules():
-        if type(module).__name__ == "ShardedEmbeddingBagCollection":
+        if isinstance(module, ShardedEmbeddingBagCollection):
             initialise_tables(module, seed, config.init_scale)
-    return sharded
+    return ShardedModel(sharded, plan, _tables_optimizer(sharded, plan, path, config))
+
+
+def ranks_per_host(world_size: int) -> int:
+    """Ranks on this host, as the launcher says; all of them where it says nothing, or something that cannot be."""
+    told = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    return told if told and world_size % told == 0 else world_size
+
+
+def torchrec_plan(plan: Plan, path: str, device: torch.device, local_size: int) -> ShardingPlan:
+    """The plan in TorchRec's form, for the collection at `path` in the model."""
+    parameters = {table.name: _parameter_sharding(table, device, local_size) for table in plan.tables}
+    return ShardingPlan({path: EmbeddingModuleShardingPlan(parameters)})
+
+
+def _parameter_sharding(table: TablePlan, device: torch.device, local_size: int) -> ParameterSharding:
+    spec = None
+    if table.sharding != "data_parallel":
+        places = [placement(device.type, shard.rank, local_size) for shard in table.shards]
+        spec = EnumerableShardingSpec(
+            [ShardMetadata([s.row, s.column], [s.rows, s.columns], place) for s, place in zip(table.shards, places, strict=True)]
+        )
+    ranks = [shard.rank for shard in table.shards]
+    return ParameterSharding(sharding_type=table.sharding, compute_kernel=table.kernel, ranks=ranks, sharding_spec=spec)
+
+
+def _fused_params(config: EmbeddingConfig) -> dict[str, Any]:
+    return {"optimizer": _OPTIMIZERS[config.optimizer], "learning_rate": config.learning_rate, "eps": config.eps}
+
+
+def _tables_optimizer(sharded: DistributedModelParallel, plan: Plan, path: str, config: EmbeddingConfig) -> CombinedOptimizer:
+    replicated = {f"{path}.embedding_bags.{table.name}.weight" for table in plan.tables if table.sharding == "data_parallel"}
+    parameters = {name: parameter for name, parameter in sharded.named_parameters() if name in replicated}
+    optimizers: list[Any] = [("", sharded.fused_optimizer)]
+    if parameters:
+        optimizers.append(("", KeyedOptimizerWrapper(parameters, lambda tables: ReplicatedOptimizer(tables, config))))
+    return CombinedOptimizer(optimizers)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
-from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedTensor
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor
 
 from data_prep.schema import Schema
 from embeddings.config import EmbeddingConfig
+from embeddings.errors import TableError
+
+
+def table_name(feature: str) -> str:
+    return f"t_{feature}"
 
 
 def table_rows(schema: Schema, config: EmbeddingConfig) -> dict[str, int]:
@@ -21,7 +28,7 @@ def embedding_tables(schema: Schema, config: EmbeddingConfig) -> EmbeddingBagCol
     return EmbeddingBagCollection(
         device=torch.device("meta"),
         tables=[
-            EmbeddingBagConfig(name=f"t_{name}", embedding_dim=config.dim, num_embeddings=rows, feature_names=[name])
+            EmbeddingBagConfig(name=table_name(name), embedding_dim=config.dim, num_embeddings=rows, feature_names=[name])
             for name, rows in table_rows(schema, config).items()
         ],
     )
@@ -31,3 +38,24 @@ def tokens_by_name(embeddings: KeyedTensor, names: list[str]) -> Tensor:
     """`[B, len(names), D]` in the order of `names`; a sharded collection returns its features in the order of the plan."""
     grouped = KeyedTensor.regroup([embeddings], [names])[0]
     return grouped.view(grouped.shape[0], len(names), -1)
+
+
+def check_features(batch: KeyedJaggedTensor, names: Sequence[str]) -> None:
+    """Raise TableError unless the batch holds every feature that there is a table for."""
+    if missing := [name for name in names if name not in set(batch.keys())]:
+        raise TableError(f"the batches hold no feature {missing[0]}, which there is a table for; they hold {', '.join(batch.keys())}")
+
+
+def check_ids(batch: KeyedJaggedTensor, rows: Mapping[str, int]) -> None:
+    """Raise TableError naming feature and id when one lies outside its table of `rows` rows; the batch lies on the CPU.
+
+    fbgemm would read another row in its place, or memory that is not the table's.
+    """
+    values, ends = batch.values(), batch.offset_per_key()
+    for name, start, end in zip(batch.keys(), ends, ends[1:], strict=False):
+        if name in rows and start < end:
+            low, high = (int(bound) for bound in torch.aminmax(values[start:end]))
+            if low < 0 or high >= rows[name]:
+                wrong = low if low < 0 else high
+                todo = "prepare the shards again, or check that they are those of this manifest"
+                raise TableError(f"id {wrong} of feature {name} lies outside its table of {rows[name]} rows; {todo}")

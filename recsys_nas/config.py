@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
@@ -233,6 +233,13 @@ def _reject_unknown(raw: Mapping[str, Any], target: type, where: str, prefix: st
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(hints)}"
             raise ConfigError(f"{where}: unknown key {prefix}{key}; {hint}")
         if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}: {prefix}{key} = {value!r}: must be a section, [{prefix}{key}]")
-            _reject_unknown(value, hints[key], where, f"{prefix}{key}.")
+            _reject_unknown_in_section(value, hints[key], where, f"{prefix}{key}")
+        elif get_origin(hints[key]) is dict and dataclasses.is_dataclass(inner := get_args(hints[key])[1]) and isinstance(value, Mapping):
+            for name, entry in value.items():
+                _reject_unknown_in_section(entry, inner, where, f"{prefix}{key}.{name}")
+
+
+def _reject_unknown_in_section(value: Any, target: Any, where: str, section: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {section} = {value!r}: must be a section, [{section}]")
+    _reject_unknown(value, target, where, f"{section}.")

@@ -15,7 +15,7 @@ from data_prep.schema import Schema
 from data_prep.shards import Manifest, open_manifest
 from embeddings.lookup_cost import LookupCost, lookup_cost
 from embeddings.sharding import shard
-from embeddings.tables import embedding_tables, table_rows
+from embeddings.tables import table_rows
 from recsys_nas.config import Config, ConfigError, load_config
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.space import SearchSpace, space_from_config
@@ -79,11 +79,17 @@ class Recipe:
 
 def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: int) -> Parts:
     """Shard the tables of a model around `recipe.network` and make its optimizers."""
-    tables = embedding_tables(run.schema, run.config.embedding)
     names = [feature.name for feature in run.schema.sparse]
     recipe.network.to(ranks.device)
-    model = shard(recipe.model(tables, names, recipe.network), tables, run.config.embedding, ranks.device, seed)
-    return Parts(model, recipe.optimizers(recipe.network), recipe.objective, reader, ranks.device, recipe.decay)
+    sharded = shard(
+        run.schema,
+        run.config.embedding,
+        lambda tables: recipe.model(tables, names, recipe.network),
+        ranks.device,
+        seed,
+        reader.options.batch_size,
+    )
+    return Parts(sharded.model, recipe.optimizers(recipe.network), recipe.objective, reader, ranks.device, recipe.decay)
 
 
 def read_json(path: Path) -> dict[str, object]:

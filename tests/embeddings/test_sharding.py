@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
-from torchrec.distributed.types import ShardingType
 
 from data_prep.schema import Schema, SparseFeature
 from embeddings import initialise, sharding
 from embeddings.config import EmbeddingConfig
-from embeddings.tables import embedding_tables, table_rows, tokens_by_name
+from embeddings.tables import table_rows, tokens_by_name
 from recsys_nas.jobs.environment import Ranks
 
 # Names whose order in the schema is not the alphabet's, nor that of their sizes.
@@ -36,8 +35,7 @@ class Tables(nn.Module):
 
 
 def sharded(config: EmbeddingConfig, device: torch.device, seed: int = 0) -> nn.Module:
-    tables = embedding_tables(SCHEMA, config)
-    return sharding.shard(Tables(tables), tables, config, device, seed)
+    return sharding.shard(SCHEMA, config, Tables, device, seed).model
 
 
 def features() -> KeyedJaggedTensor:
@@ -66,9 +64,9 @@ def test_tokens_are_the_rows_of_each_table_in_the_order_of_the_names(alone: torc
 def test_first_weights_do_not_depend_on_the_plan(alone: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initialise, "ROWS_PER_BLOCK", 64)  # so that tables span several blocks
     plans = []
-    for kind in (ShardingType.TABLE_WISE, ShardingType.COLUMN_WISE):
-        monkeypatch.setattr(sharding, "_MODEL_PARALLEL", [kind.value])
-        plans.append(weights(sharded(EmbeddingConfig(dim=256, init_scale=0.1), alone)))
+    for kind in ("table_wise", "column_wise"):
+        config = EmbeddingConfig(dim=256, init_scale=0.1, sharding=(kind,), min_partition=64, optimizer="sgd")
+        plans.append(weights(sharded(config, alone)))
     assert all(torch.equal(plans[0][name], plans[1][name]) for name in plans[0])
     for table in plans[0].values():
         assert float(table.std()) == pytest.approx(0.1, rel=0.05)
@@ -99,7 +97,7 @@ def test_a_shard_of_some_rows_and_columns_holds_its_part_of_the_table() -> None:
     ],
 )
 def test_the_optimizer_of_the_config_is_fused_into_the_backward_pass(alone: torch.device, optimizer: str, expected: object) -> None:
-    config = EmbeddingConfig(dim=4, optimizer=optimizer, learning_rate=0.5)  # type: ignore[arg-type]
+    config = EmbeddingConfig(dim=4, optimizer=optimizer, learning_rate=0.5)
     model = sharded(config, alone)
     before = weights(model)["t_hour"].clone()
     direction = torch.tensor([1.0, -2.0, 0.5, 3.0])
