@@ -27,7 +27,7 @@ from data_prep.vocabulary import (
     open_vocabulary,
     vocabulary_faults,
 )
-from data_prep.work_folder import counts_folder, remove_unfinished, remove_work, work_folder
+from data_prep.work_folder import counts_folder, remove_counts, remove_unfinished, remove_work, work_folder
 
 __all__ = ["PrepareOptions", "prepare"]
 
@@ -100,7 +100,9 @@ def settle_vocabulary(root: Path, sources: Sequence[DaySource], options: Prepare
             if not is_counted(root, source, options):
                 raise DataError(f"day {source.day} has not been counted yet: {counts_folder(root, source.day) / COUNTS_FILE} is missing")
         counts = [counts_folder(root, source.day) for source in sources]
-        return options.with_vocabulary(make_vocabulary(root, counts, recipe, options.schema, workers))
+        vocabulary = make_vocabulary(root, counts, recipe, options.schema, workers)
+        remove_counts(root)
+        return options.with_vocabulary(vocabulary)
     return options.with_vocabulary(open_same_vocabulary(root, recipe))
 
 

@@ -37,6 +37,11 @@ def remove_unfinished(root: Path, day: int | None = None) -> None:
         work_folder(root).rmdir()
 
 
+def remove_counts(root: Path) -> None:
+    """Make room once the counts are added up; the caller holds the lock on the whole output."""
+    shutil.rmtree(work_folder(root) / "counts", ignore_errors=True)
+
+
 def remove_work(root: Path) -> None:
     """Remove everything; the caller holds the lock on the whole output."""
     shutil.rmtree(work_folder(root), ignore_errors=True)
