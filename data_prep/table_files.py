@@ -170,27 +170,40 @@ class _LineParser:
         """Consecutive lines. A last line of empty cells is added: when the rows and the refused lines are not as many as
         the lines then, a quote left open has swallowed line ends, and halves are parsed until the line is found."""
         first, end = (int(lines.starts[which[0]]), int(lines.ends[which[-1]])) if len(which) else (0, 0)
-        block = lines.block[first:end] + self._sentinel
-        refused: list[pa_csv.InvalidRow] = []
-
-        def refuse(row: pa_csv.InvalidRow) -> str:
-            refused.append(row)
-            return "skip"
-
-        read = pa_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(block) + 1)
-        try:
-            cells = pa_csv.read_csv(pa.py_buffer(block), read, _parse_options(self._layout, refuse), self._convert)
-        except pa.ArrowInvalid:
-            cells = None
+        cells, refused = self._read(lines.block[first:end] + self._sentinel)
         if cells is not None and cells.num_rows + len(refused) == len(which) + 1:
             bad = [self._refused(lines, int(which[row.number - 1]), row.actual_columns) for row in refused]
             kept = np.delete(which, [row.number - 1 for row in refused])
             return _one_batch(cells.slice(0, len(kept))), kept, bad
         if len(which) == 1:
             empty = _one_batch(pa.table({name: pa.array([], pa.binary()) for name in self._convert.include_columns}))
-            return empty, which[:0], [self._bad(lines, int(which[0]), Fault.QUOTE, "a quote is not closed on its line")]
+            return empty, which[:0], [self._lone(lines, int(which[0]))]
         half = len(which) // 2
         return _joined([self._parse_run(lines, which[:half]), self._parse_run(lines, which[half:])])
+
+    def _read(self, block: bytes) -> tuple[pa.Table | None, list[pa_csv.InvalidRow]]:
+        """The cells of a block and the lines refused for their number of columns; no cells when Arrow refuses it as a whole."""
+        refused: list[pa_csv.InvalidRow] = []
+
+        def refuse(row: pa_csv.InvalidRow) -> str:
+            refused.append(row)
+            return "skip"
+
+        options = pa_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(block) + 1)
+        try:
+            # Arrow cannot hand over a refused line that is not UTF-8: such a block is refused whole, and its halves are tried.
+            parse = _parse_options(self._layout, refuse if _is_utf8(block) else None)
+            return pa_csv.read_csv(pa.py_buffer(block), options, parse, self._convert), refused
+        except pa.ArrowInvalid:
+            return None, []
+
+    def _lone(self, lines: _Lines, line: int) -> BadRow:
+        """A line that cannot be read even by itself: it leaves a quote open, or is not UTF-8 and has too few or many columns."""
+        text = lines.block[int(lines.starts[line]) : int(lines.ends[line])].decode("latin-1").encode()
+        cells, refused = self._read(text + self._sentinel)
+        if cells is not None and (cells.num_rows, len(refused)) == (1, 1):
+            return self._refused(lines, line, refused[0].actual_columns)
+        return self._bad(lines, line, Fault.QUOTE, "a quote is not closed on its line, or a carriage return stands in it")
 
     def _refused(self, lines: _Lines, line: int, columns: int) -> BadRow:
         return self._bad(lines, line, Fault.COLUMN_COUNT, f"{columns} columns, expected {self._count}")
@@ -209,6 +222,14 @@ def _joined(
 def _one_batch(cells: pa.Table) -> pa.RecordBatch:
     columns = [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in cells.columns]
     return pa.RecordBatch.from_arrays(columns, names=cells.column_names)
+
+
+def _is_utf8(block: bytes) -> bool:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _parse_options(layout: CsvLayout, refuse: object = None) -> pa_csv.ParseOptions:

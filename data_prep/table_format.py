@@ -6,10 +6,10 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from data_prep.errors import DataError
 from data_prep.inputs import DaySource, LogFile, days_by_name
@@ -27,11 +27,19 @@ class TableFormat:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """What the schema TOML says beyond the columns' names and sizes, as plain JSON."""
-        table = dataclasses.asdict(self.table)
-        kept = {name: table[name] for name in ("sparse", "sequence", "day", "csv", "type")}
-        parameters: dict[str, Any] = json.loads(json.dumps({"input": "table", **kept}, default=str))
-        return parameters
+        """What the schema TOML says beyond the columns' names and sizes, as plain JSON and without what is as by default.
+
+        Of the day only what decides which row is whose: files by name are in each day's record.
+        """
+        table, day = self.table, self.table.day
+        of_columns = {name: _said(column, ("buckets",)) for name, column in (*table.sparse.items(), *table.sequence.items())}
+        kept = {
+            "csv": _said(table.csv, ("columns",)),
+            "columns": {name: said for name, said in of_columns.items() if said},
+            "day": _said(day, ("files", "pattern", "days")) if day.column else {},
+        }
+        said: dict[str, Any] = {"input": "table", "key_type": table.type, **{name: value for name, value in kept.items() if value}}
+        return cast(Mapping[str, Any], json.loads(json.dumps(said, default=str)))
 
     def days(self, logs: Sequence[LogFile], root: Path, workers: int) -> tuple[DaySource, ...]:
         if self.table.day.column:
@@ -50,6 +58,12 @@ class TableFormat:
         from data_prep.text_hash import compile_kernels
 
         compile_kernels()
+
+
+def _said(section: Any, but: Collection[str]) -> dict[str, Any]:
+    """The fields of a part of the schema that are not as by default."""
+    values = {field.name: (getattr(section, field.name), field.default) for field in dataclasses.fields(section) if field.name not in but}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def day_of_name(name: str, rule: DayRule) -> int:
