@@ -21,6 +21,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from embeddings.config import EmbeddingConfig
+from recsys_nas.space import NAMED_SPACES, SpaceRules
 
 
 class ConfigError(ValueError):
@@ -46,21 +47,41 @@ class DataConfig:
                 raise ValueError(f"data.{name} = {value!r} holds the test day {self.test_day}: leave it out, or results are worthless")
 
 
+_OF_THE_SPACE: Any = None
+"""Stands for the value that the named space has, until the config is made."""
+
+
 @dataclass(frozen=True)
 class SpaceConfig:
-    """The `distdnas` space: blocks of modules, each with a gate of its own; a block sums the outputs of those kept."""
+    """A named space (`recsys_nas.space.NAMED_SPACES`); what is set here beside the name replaces that space's own rule.
 
-    name: Literal["distdnas"] = "distdnas"
-    num_blocks: int = 2
-    dense_width: int = 64
-    num_tokens: int = 8
-    dense_modules: tuple[str, ...] = ("linear", "dot_product", "cross", "fm")
-    sparse_modules: tuple[str, ...] = ("embedded_fc", "self_attention")
+    The rules are told in `recsys_nas.space.SpaceRules`. Raises ValueError for rules that contradict each other.
+    """
+
+    name: Literal["distdnas", "nasrec_small", "nasrec_full", "dhen"] = "distdnas"
+    num_blocks: int = _OF_THE_SPACE
+    dense_widths: tuple[int, ...] = _OF_THE_SPACE
+    token_counts: tuple[int, ...] = _OF_THE_SPACE
+    dense_modules: tuple[str, ...] = _OF_THE_SPACE
+    sparse_modules: tuple[str, ...] = _OF_THE_SPACE
+    pick: Literal["any", "one"] = _OF_THE_SPACE
+    connect: Literal["all", "chain", "any"] = _OF_THE_SPACE
+    max_sources: int = _OF_THE_SPACE
+    merger_tokens: int = _OF_THE_SPACE
+    head: Literal["all", "last"] = _OF_THE_SPACE
+    stem: Literal["flat", "split"] = _OF_THE_SPACE
+    normalisation: Literal["rms", "layer", "none"] = _OF_THE_SPACE
+    linear_skip: bool = _OF_THE_SPACE
 
     def __post_init__(self) -> None:
-        for name in ("num_blocks", "dense_width", "num_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"space.{name} = {getattr(self, name)}: must be at least 1")
+        for field_ in dataclasses.fields(SpaceRules):
+            if getattr(self, field_.name) is _OF_THE_SPACE:
+                object.__setattr__(self, field_.name, getattr(NAMED_SPACES[self.name], field_.name))
+        self.rules  # noqa: B018 - raises when they contradict each other
+
+    @property
+    def rules(self) -> SpaceRules:
+        return SpaceRules(**{field_.name: getattr(self, field_.name) for field_ in dataclasses.fields(SpaceRules)})
 
 
 @dataclass(frozen=True)

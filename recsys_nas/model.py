@@ -1,12 +1,13 @@
 """The interaction network of an `Architecture`: from the two streams to one logit.
 
 One forward pass serves the stand-alone model, the whole supernet under gates (`recsys_nas.search.dnas`) and a sliced
-path through it (`recsys_nas.supernet`), so that they cannot drift apart.
+path through it (`recsys_nas.supernet`), so that they cannot drift apart. What never reaches the head is not built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,91 +15,147 @@ from torch.nn import functional as F
 
 from recsys_nas.modules import LAYERS, Inputs, InteractionModule, Shape
 from recsys_nas.modules.base import bias, weight
-from recsys_nas.space import Architecture, Gate
+from recsys_nas.modules.mergers import DenseToTokens, TokensToDense
+from recsys_nas.space import PORTS, STREAM_OF, Architecture, Gate, ModuleChoice, Port
 
-Streams = tuple[Tensor, Tensor]
-
+MERGE_TO_DENSE, MERGE_TO_TOKENS = "merge_to_dense", "merge_to_tokens"
+MERGERS: dict[str, type[InteractionModule]] = {MERGE_TO_DENSE: TokensToDense, MERGE_TO_TOKENS: DenseToTokens}
+"""Under the names that they have beside the modules of a block."""
 
 # Beside the mean square of an output. With a tiny epsilon a module that has learnt nothing yet is blown up to full scale,
 # and its gate closes on noise before pairs of features can be learnt (docs/log.md, 2026-11-21).
 NORM_EPSILON = 0.1
+LAYER_NORM_EPSILON = 1e-5
 
 
 class NormalisedModule(nn.Module):
-    """An interaction module and the bounded normalisation of its output: `x / sqrt(mean(x^2) + 0.1)` over the features, or
-    over each token's dimensions.
+    """An interaction module and the normalisation of its output, over the features, or over each token's dimensions.
 
-    RMS normalisation (Zhang and Sennrich, 2019) without its learnt scale, which could undo a gate.
+    `rms`: bounded, `x / sqrt(mean(x^2) + 0.1)`: RMS normalisation (Zhang and Sennrich, 2019) without its learnt scale, which
+    could undo a gate. `layer`: layer normalisation (Ba et al., 2016), without a learnt scale and offset either. `none`: as it is.
     """
 
-    def __init__(self, layer: InteractionModule, normalise: bool) -> None:
+    def __init__(self, layer: InteractionModule, normalisation: str) -> None:
         super().__init__()
         self.layer = layer
-        self.normalise = normalise
+        self.normalisation = normalisation
 
     def forward(self, inputs: Inputs) -> Tensor:
         output: Tensor = self.layer(inputs)
-        return F.rms_norm(output, output.shape[-1:], eps=NORM_EPSILON) if self.normalise else output
+        if self.normalisation == "rms":
+            return F.rms_norm(output, output.shape[-1:], eps=NORM_EPSILON)
+        return F.layer_norm(output, output.shape[-1:], eps=LAYER_NORM_EPSILON) if self.normalisation == "layer" else output
+
+
+class Piece(NamedTuple):
+    """A module or merger of a live network: its name, its layer and the sizes of that."""
+
+    name: str
+    layer: type[InteractionModule]
+    shape: Shape
+
+
+def pieces(live: Architecture, number: int) -> Iterator[Piece]:
+    """All that block `number` of a live network (`Architecture.live`) is made of, in the order in which weights are drawn."""
+    block, dim = live.blocks[number - 1], live.embedding_dim
+    # Sorted, so that a sum of modules has one order and equal networks give equal bits.
+    for module in sorted(block.modules, key=lambda module: module.name):
+        dense, tokens, right = (live.joined_width(module, port) for port in PORTS)
+        yield Piece(module.name, LAYERS[module.name], Shape(dense, tokens, dim, block.width_of(module), right))
+    if block.tokens_to_dense:
+        yield Piece(MERGE_TO_DENSE, TokensToDense, Shape(0, block.num_tokens, dim, block.dense_width))
+    if block.dense_to_tokens:
+        yield Piece(MERGE_TO_TOKENS, DenseToTokens, Shape(block.dense_width, 0, dim, block.dense_to_tokens))
 
 
 class InteractionArch(nn.Module):
-    """The dense half of a model: dense features `[B, num_dense]` and embeddings `[B, num_sparse, D]` to logits `[B]`."""
+    """The dense half of a model: dense features `[B, num_dense]` and embeddings `[B, num_sparse, D]` to logits `[B]`.
 
-    def __init__(self, architecture: Architecture) -> None:
+    `shared`: hold every parameter that a smaller network may slice (`recsys_nas.modules.InteractionModule`).
+    """
+
+    def __init__(self, architecture: Architecture, shared: bool = False) -> None:
         super().__init__()
         self.architecture = architecture
-        self.blocks = nn.ModuleDict({str(number): self._block(number) for number in architecture.reachable_blocks()})
-        features = sum(head_features(architecture, source) for source in architecture.head)
-        self.head = weight(1, features)
-        self.skip = weight(1, architecture.num_raw_features) if architecture.linear_skip else None
+        self.live = live = architecture.live()
+        self.blocks = nn.ModuleDict({str(number): self._block(number, shared) for number in architecture.reachable_blocks()})
+        self.head = weight(1, sum(head_features(live, source) for source in live.head))
+        self.skip = weight(1, live.num_raw_features) if live.linear_skip else None
         self.bias = bias(1)
 
-    def _block(self, number: int) -> nn.ModuleDict:
-        architecture, block = self.architecture, self.architecture.blocks[number - 1]
-        dense_in = sum(architecture.dense_width(source) for source in block.sources)
-        tokens_in = sum(architecture.num_tokens(source) for source in block.sources)
-        modules = {}
-        # Sorted, so that a sum of modules has one order and equal networks give equal bits.
-        for name in sorted(block.modules):
-            layer = LAYERS[name](Shape(dense_in, tokens_in, architecture.embedding_dim, block.width_of(name)))
-            modules[name] = NormalisedModule(layer, architecture.normalise)
-        return nn.ModuleDict(modules)
+    def _block(self, number: int, shared: bool) -> nn.ModuleDict:
+        normalisation = self.architecture.normalisation
+        made = pieces(self.live, number)
+        return nn.ModuleDict({piece.name: NormalisedModule(piece.layer(piece.shape, shared), normalisation) for piece in made})
 
     def forward(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> Tensor:
         """`[B, num_dense]`, `[B, num_sparse, D]` and, in a search, a factor `[B]` for each gate -> logits `[B]`."""
         raw = torch.cat([dense, tokens.flatten(1)], dim=1)
-        outputs: dict[int, Streams] = {0: (raw if self.architecture.stem == "flat" else dense, tokens)}
+        streams = Streams(self.live, raw if self.live.stem == "flat" else dense, tokens)
         for name, modules in self.blocks.items():
-            number = int(name)
-            inputs = _join(outputs, self.architecture.blocks[number - 1].sources)
-            outputs[number] = self._run_block(number, modules, inputs, gates)
+            self._run_block(int(name), modules, streams, gates)
         logits: Tensor = self.bias
         if self.head.shape[1]:
-            read = [stream.flatten(1) for source in sorted(self.architecture.head) if source in outputs for stream in outputs[source]]
-            logits = logits + F.linear(torch.cat(read, dim=1), self.head)
+            logits = logits + F.linear(streams.flattened(sorted(self.live.head)), self.head)
         if self.skip is not None:
             logits = logits + F.linear(raw, self.skip)
         return logits.squeeze(1)
 
-    def _run_block(self, number: int, modules: nn.Module, inputs: Streams, gates: Mapping[Gate, Tensor] | None) -> Streams:
+    def _run_block(self, number: int, modules: nn.Module, streams: Streams, gates: Mapping[Gate, Tensor] | None) -> None:
+        block = self.live.blocks[number - 1]
+        layers = dict(modules.named_children())
         made: dict[str, Tensor] = {}
-        for name, module in modules.named_children():
-            output = module(Inputs(*inputs, inputs[0][:, :0]))
+        for module in sorted(block.modules, key=lambda module: module.name):
+            output = layers[module.name](streams.inputs(module))
             if gates is not None:
-                output = output * gates[Gate(number, name)].view(-1, *(1,) * (output.dim() - 1))
-            stream = "dense" if name in self.architecture.blocks[number - 1].dense else "sparse"
-            made[stream] = made[stream] + output if stream in made else output
-        dense, tokens = inputs
-        return made.get("dense", dense[:, :0]), made.get("sparse", tokens[:, :0])
+                output = output * gates[Gate(number, module.name)].view(-1, *(1,) * (output.dim() - 1))
+            made[module.makes] = made[module.makes] + output if module.makes in made else output
+        dense, tokens = made.get("dense"), made.get("sparse")
+        empty = streams.empty
+        merged_dense, merged_tokens = dense, tokens
+        if block.tokens_to_dense and tokens is not None:
+            added = layers[MERGE_TO_DENSE](Inputs(empty.dense, tokens, empty.right))
+            merged_dense = added if dense is None else dense + added
+        if block.dense_to_tokens and dense is not None:
+            appended = layers[MERGE_TO_TOKENS](Inputs(dense, empty.tokens, empty.right))
+            merged_tokens = appended if tokens is None else torch.cat([tokens, appended], dim=1)
+        streams.add(number, merged_dense, merged_tokens)
+
+
+class Streams:
+    """What the stem and the blocks so far have made, joined as modules ask for it; each join is made once."""
+
+    def __init__(self, live: Architecture, dense: Tensor, tokens: Tensor) -> None:
+        self.live = live
+        self.empty = Inputs(dense[:, :0], tokens[:, :0], dense[:, :0])
+        self._joined: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+        self.add(0, dense, tokens)
+
+    def add(self, source: int, dense: Tensor | None, tokens: Tensor | None) -> None:
+        if dense is not None:
+            self._joined["dense", (source,)] = dense
+        if tokens is not None:
+            self._joined["sparse", (source,)] = tokens
+
+    def inputs(self, module: ModuleChoice) -> Inputs:
+        """What a module reads: dense `[B, F]`, tokens `[B, N, D]` and second dense input `[B, R]`."""
+        return Inputs(*(self._join(port, module.sources(port)) for port in PORTS))
+
+    def flattened(self, sources: list[int]) -> Tensor:
+        """Both streams of these sources side by side `[B, features]`, tokens flattened."""
+        kept = [self._joined[stream, (s,)].flatten(1) for s in sources for stream in ("dense", "sparse") if self.live.width(s, stream)]
+        return kept[0] if len(kept) == 1 else torch.cat(kept, dim=1)
+
+    def _join(self, port: Port, sources: tuple[int, ...]) -> Tensor:
+        if not sources:
+            empty: Tensor = getattr(self.empty, "tokens" if port == "sparse" else port)
+            return empty
+        key = (STREAM_OF[port], tuple(sorted(sources)))
+        if key not in self._joined:
+            self._joined[key] = torch.cat([self._joined[key[0], (source,)] for source in key[1]], dim=1)
+        return self._joined[key]
 
 
 def head_features(architecture: Architecture, source: int) -> int:
     """Features that the head reads from a source: its dense stream and its tokens, flattened."""
-    return architecture.dense_width(source) + architecture.num_tokens(source) * architecture.embedding_dim
-
-
-def _join(outputs: Mapping[int, Streams], sources: Sequence[int]) -> Streams:
-    read = [outputs[source] for source in sorted(sources) if source in outputs]
-    if len(read) == 1:
-        return read[0]
-    return torch.cat([dense for dense, _ in read], dim=1), torch.cat([tokens for _, tokens in read], dim=1)
+    return architecture.width(source, "dense") + architecture.width(source, "sparse") * architecture.embedding_dim

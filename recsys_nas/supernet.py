@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from recsys_nas.model import InteractionArch, head_features
+from recsys_nas.model import MERGE_TO_DENSE, MERGE_TO_TOKENS, InteractionArch, head_features
 from recsys_nas.modules import InteractionModule, Part, take
-from recsys_nas.space import Architecture
+from recsys_nas.space import PORTS, STREAM_OF, Architecture, Block, ModuleChoice, Stream
 
 
 class Supernet(nn.Module):
-    """Weights of `hull`, the largest member of a space, shared by every member.
+    """Weights of `hull`, a network that holds every member of a space (`SearchSpace.full`), shared by all of them.
 
-    A member has as many blocks as the hull; its sources, modules and widths lie within the hull's.
+    A member has as many blocks as the hull; its sources, modules, widths and mergers lie within the hull's.
     """
 
     def __init__(self, hull: Architecture) -> None:
         super().__init__()
-        self.full = InteractionArch(hull)
+        self.full = InteractionArch(hull, shared=True)
 
     def forward(self, dense: Tensor, tokens: Tensor, architecture: Architecture) -> Tensor:
         """`[B, num_dense]`, `[B, num_sparse, D]` -> logits `[B]` of one member. Raises ValueError for a network outside the hull."""
@@ -42,49 +42,68 @@ class Supernet(nn.Module):
 
     def sliced_parameters(self, architecture: Architecture) -> dict[str, Tensor]:
         """The member's parameters by name, as slices of the full ones that pass gradients on."""
-        hull, full = self.full.architecture, self.full
-        _check_within(architecture, hull)
+        hull, full = self.full.live, self.full
+        check_within(architecture, self.full.architecture)
+        member = architecture.live()
         sliced: dict[str, Tensor] = {"bias": full.bias}
-        for number in architecture.reachable_blocks():
-            block = architecture.blocks[number - 1]
-            positions = self._positions(architecture, hull.blocks[number - 1].sources, block.sources)
-            for name in block.modules:
-                out = block.width_of(name)
-                module = full.blocks[str(number)][name]  # type: ignore[index]
-                sliced |= _module_slices(module.layer, f"blocks.{number}.{name}", Part(*positions, positions[0][:0], out))
-        sliced["head"] = full.head.index_select(1, self._head_positions(architecture))
+        for number in member.reachable_blocks():
+            layers = full.blocks[str(number)]
+            for name, part in _parts(member, hull, number).items():
+                layer = layers[name].layer  # type: ignore[index]
+                sliced |= _module_slices(layer, f"blocks.{number}.{name}", part)
+        sliced["head"] = take(full.head, (slice(None), _head_positions(member, hull)))
         if full.skip is not None:
             sliced["skip"] = full.skip
         return sliced
 
-    def _positions(self, architecture: Architecture, all_sources: tuple[int, ...], sources: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Where the member's inputs lie among the hull's: positions of dense features and of tokens."""
-        hull, live = self.full.architecture, {0, *architecture.reachable_blocks()}
-        dense: list[int] = []
-        tokens: list[int] = []
-        dense_at, tokens_at = 0, 0
-        for source in sorted(all_sources):
-            if source in sources and source in live:
-                dense += range(dense_at, dense_at + architecture.dense_width(source))
-                tokens += range(tokens_at, tokens_at + architecture.num_tokens(source))
-            dense_at += hull.dense_width(source)
-            tokens_at += hull.num_tokens(source)
-        return self._index(dense), self._index(tokens)
 
-    def _head_positions(self, architecture: Architecture) -> Tensor:
-        hull, live = self.full.architecture, {0, *architecture.reachable_blocks()}
-        columns: list[int] = []
-        start = 0
-        for source in sorted(hull.head):
-            if source in architecture.head and source in live:
-                columns += range(start, start + architecture.dense_width(source))
-                tokens_at = start + hull.dense_width(source)
-                columns += range(tokens_at, tokens_at + architecture.num_tokens(source) * architecture.embedding_dim)
-            start += head_features(hull, source)
-        return self._index(columns)
+def _parts(member: Architecture, hull: Architecture, number: int) -> dict[str, Part]:
+    """The part of each module and merger of a block that the member uses, by name; both networks live."""
+    block, full = member.blocks[number - 1], hull.blocks[number - 1]
+    hull_modules = {module.name: module for module in full.modules}
+    none = torch.arange(0)
+    parts = {}
+    for module in block.modules:
+        held = hull_modules[module.name]
+        dense, tokens, right = (_positions(member, hull, STREAM_OF[port], module.sources(port), held.sources(port)) for port in PORTS)
+        parts[module.name] = Part(dense, tokens, right, block.width_of(module))
+    if block.tokens_to_dense:
+        parts[MERGE_TO_DENSE] = Part(none, torch.arange(block.num_tokens), none, block.dense_width)
+    if block.dense_to_tokens:
+        parts[MERGE_TO_TOKENS] = Part(torch.arange(block.dense_width), none, none, block.dense_to_tokens)
+    return parts
 
-    def _index(self, positions: list[int]) -> Tensor:
-        return torch.tensor(positions, dtype=torch.long, device=self.full.bias.device)
+
+def _positions(member: Architecture, hull: Architecture, stream: Stream, sources: tuple[int, ...], all_sources: tuple[int, ...]) -> Tensor:
+    """Where what a member's module reads lies among what the hull's reads: positions of features or of tokens, ascending."""
+    positions: list[int] = []
+    start = 0
+    for source in sorted(all_sources):
+        if source in sources:
+            positions += [start + place for place in _places(member, hull, source, stream)]
+        start += hull.width(source, stream)
+    return torch.tensor(positions, dtype=torch.long)
+
+
+def _places(member: Architecture, hull: Architecture, source: int, stream: Stream) -> list[int]:
+    """Where a member's output lies in the same block's output of the hull: its first features; its first tokens, and of
+    those that the merger appends behind all tokens the first."""
+    if source == 0 or stream == "dense":
+        return list(range(member.width(source, stream)))
+    block, behind = member.blocks[source - 1], hull.blocks[source - 1].num_tokens
+    return [*range(block.num_tokens), *range(behind, behind + block.dense_to_tokens)]
+
+
+def _head_positions(member: Architecture, hull: Architecture) -> Tensor:
+    columns: list[int] = []
+    start, dim = 0, hull.embedding_dim
+    for source in sorted(hull.head):
+        if source in member.head:
+            columns += (start + place for place in _places(member, hull, source, "dense"))
+            tokens_at = start + hull.width(source, "dense")
+            columns += (tokens_at + place * dim + d for place in _places(member, hull, source, "sparse") for d in range(dim))
+        start += head_features(hull, source)
+    return torch.tensor(columns, dtype=torch.long)
 
 
 def _module_slices(layer: InteractionModule, prefix: str, part: Part) -> dict[str, Tensor]:
@@ -98,8 +117,9 @@ def _skeleton(architecture: Architecture) -> InteractionArch:
         return InteractionArch(architecture)
 
 
-def _check_within(member: Architecture, hull: Architecture) -> None:
-    for name in ("num_dense", "num_sparse", "embedding_dim", "stem", "normalise", "linear_skip"):
+def check_within(member: Architecture, hull: Architecture) -> None:
+    """Raises ValueError naming the block in which the member reaches beyond the hull."""
+    for name in ("num_dense", "num_sparse", "embedding_dim", "stem", "normalisation", "linear_skip"):
         if getattr(member, name) != getattr(hull, name):
             raise ValueError(f"{name} = {getattr(member, name)!r}: the supernet has {getattr(hull, name)!r}")
     if len(member.blocks) != len(hull.blocks):
@@ -107,6 +127,14 @@ def _check_within(member: Architecture, hull: Architecture) -> None:
     if not set(member.head) <= set(hull.head):
         raise ValueError(f"head: {list(member.head)} reaches beyond the supernet's {list(hull.head)}")
     for i, (block, full) in enumerate(zip(member.blocks, hull.blocks, strict=True)):
-        within = set(block.sources) <= set(full.sources) and set(block.dense) <= set(full.dense) and set(block.sparse) <= set(full.sparse)
-        if not within or block.dense_width > full.dense_width or block.num_tokens > full.num_tokens:
-            raise ValueError(f"blocks[{i}]: its sources, modules or widths go beyond the supernet's")
+        if not _lies_within(block, full):
+            raise ValueError(f"blocks[{i}]: its sources, modules, widths or mergers go beyond the supernet's")
+
+
+def _lies_within(block: Block, full: Block) -> bool:
+    held: dict[str, ModuleChoice] = {module.name: module for module in full.modules}
+    for module in block.modules:
+        if module.name not in held or any(not set(module.sources(port)) <= set(held[module.name].sources(port)) for port in PORTS):
+            return False
+    narrower = block.dense_width <= full.dense_width and block.num_tokens <= full.num_tokens
+    return narrower and block.dense_to_tokens <= full.dense_to_tokens and block.tokens_to_dense <= full.tokens_to_dense

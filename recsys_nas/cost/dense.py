@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from recsys_nas.model import head_features
+from recsys_nas.model import head_features, pieces
 from recsys_nas.modules import LAYERS, Number, Shape
-from recsys_nas.space import Architecture, Gate, SearchSpace
+from recsys_nas.space import PORTS, STREAM_OF, Architecture, Gate, SearchSpace, Stream
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,14 @@ class ModuleCost:
 
 
 def module_costs(architecture: Architecture) -> tuple[ModuleCost, ...]:
-    """What each module of the network costs; the sum equals torch's own count of the real forward pass."""
-    live = architecture.reachable_blocks()
-    costs = []
-    for number in live:
-        block = architecture.blocks[number - 1]
-        sources = [source for source in block.sources if source == 0 or source in live]
-        dense = sum(architecture.dense_width(source) for source in sources)
-        tokens = sum(architecture.num_tokens(source) for source in sources)
-        for name in block.modules:
-            out = block.width_of(name)
-            costs.append(ModuleCost(number, name, LAYERS[name].flops(Shape(dense, tokens, architecture.embedding_dim, out))))
-    costs.append(ModuleCost(0, "head", 2 * sum(head_features(architecture, s) for s in architecture.head if s == 0 or s in live)))
+    """What each module and merger that reaches the head costs; the sum equals torch's own count of the real forward pass."""
+    live = architecture.live()
+    costs = [
+        ModuleCost(number, piece.name, piece.layer.flops(piece.shape))
+        for number in architecture.reachable_blocks()
+        for piece in pieces(live, number)
+    ]
+    costs.append(ModuleCost(0, "head", 2 * sum(head_features(live, source) for source in live.head)))
     if architecture.linear_skip:
         costs.append(ModuleCost(0, "linear_skip", 2 * architecture.num_raw_features))
     return tuple(costs)
@@ -66,23 +62,22 @@ def expected_dense_flops(space: SearchSpace, probabilities: Mapping[Gate, Tensor
     reads, and a little below one where it is quadratic (cross, dot_product).
     """
     hull = space.full()
-    speaks = {0: (1.0, 1.0)} | {number: _speaks(space, number, probabilities) for number in range(1, space.num_blocks + 1)}
+    speaks: dict[int, dict[Stream, Number]] = {0: {"dense": 1.0, "sparse": 1.0}}
+    speaks |= {number: _speaks(space, number, probabilities) for number in range(1, len(hull.blocks) + 1)}
 
-    def widths(sources: tuple[int, ...]) -> tuple[Number, Number]:
-        dense = sum(hull.dense_width(source) * speaks[source][0] for source in sources)
-        return dense, sum(hull.num_tokens(source) * speaks[source][1] for source in sources)
+    def expected(sources: tuple[int, ...], stream: Stream) -> Number:
+        return sum(hull.width(source, stream) * speaks[source][stream] for source in sources)
 
     total: Number = 2 * hull.num_raw_features * hull.linear_skip
     for number, block in enumerate(hull.blocks, start=1):
-        dense, tokens = widths(block.sources)
-        for name in block.modules:
-            shape = Shape(dense, tokens, space.embedding_dim, block.width_of(name))
-            total = total + probabilities[Gate(number, name)] * LAYERS[name].flops(shape)
-    dense, tokens = widths(hull.head)
-    return total + 2 * (dense + tokens * space.embedding_dim)
+        for module in block.modules:
+            dense, tokens, right = (expected(module.sources(port), STREAM_OF[port]) for port in PORTS)
+            shape = Shape(dense, tokens, space.embedding_dim, block.width_of(module), right)
+            total = total + probabilities[Gate(number, module.name)] * LAYERS[module.name].flops(shape)
+    return total + 2 * (expected(hull.head, "dense") + expected(hull.head, "sparse") * space.embedding_dim)
 
 
-def _speaks(space: SearchSpace, number: int, probabilities: Mapping[Gate, Tensor]) -> tuple[Tensor, Tensor]:
+def _speaks(space: SearchSpace, number: int, probabilities: Mapping[Gate, Tensor]) -> dict[Stream, Number]:
     """Probability that a block makes a dense stream, and a sparse one: that at least one such gate is open."""
 
     def any_open(names: tuple[str, ...]) -> Tensor:
@@ -91,4 +86,4 @@ def _speaks(space: SearchSpace, number: int, probabilities: Mapping[Gate, Tensor
             closed = closed * (1 - probabilities[Gate(number, name)])
         return 1 - closed
 
-    return any_open(space.dense_modules), any_open(space.sparse_modules)
+    return {"dense": any_open(space.rules.dense_modules), "sparse": any_open(space.rules.sparse_modules)}

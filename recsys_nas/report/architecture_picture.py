@@ -55,7 +55,7 @@ def space_blocks(architecture: Architecture, alphas: Record) -> tuple[int, ...]:
         if gate["kept"]:
             kept.setdefault(gate["block"], set()).add(gate["module"])
     numbers = tuple(sorted(kept))
-    if [kept[number] for number in numbers] == [set(block.modules) for block in architecture.blocks]:
+    if [kept[number] for number in numbers] == [set(_names(block)) for block in architecture.blocks]:
         return numbers
     return tuple(range(1, len(architecture.blocks) + 1))
 
@@ -95,14 +95,19 @@ def _cards(architecture: Architecture, alphas: Record, numbers: tuple[int, ...])
     for gate in alphas["gates"]:
         searched.setdefault(gate["block"], []).append(gate["module"])
     for number in sorted(searched):
-        block = architecture.blocks[numbers.index(number)] if number in numbers else Block(())
-        modules = [*block.modules, *(module for module in searched[number] if module not in block.modules)]
+        block = architecture.blocks[numbers.index(number)] if number in numbers else Block()
+        kept = _names(block)
+        modules = [*kept, *(module for module in searched[number] if module not in kept)]
         lines = [modules[i : i + _PER_LINE] for i in range(0, len(modules), _PER_LINE)]
-        made = [f"{block.dense_width} features"] * bool(block.dense) + [f"{block.num_tokens} tokens"] * bool(block.sparse)
+        made = [f"{block.dense_width} features"] * bool(block.dense_width) + [f"{block.tokens_out} tokens"] * bool(block.tokens_out)
         title = f"block {number}: {' and '.join(made) or 'nothing kept'}"
-        cards.append(_Card(title, lines, frozenset(block.modules), _renumber(block.sources, numbers), number))
+        cards.append(_Card(title, lines, frozenset(kept), _renumber(block.sources, numbers), number))
     skip = ", linear skip from the stem" if architecture.linear_skip else ""
     return [*cards, _Card(f"head: one logit{skip}", [], frozenset(), _renumber(architecture.head, numbers), len(cards))]
+
+
+def _names(block: Block) -> list[str]:
+    return [module.name for module in block.modules]
 
 
 def _renumber(sources: tuple[int, ...], numbers: tuple[int, ...]) -> tuple[int, ...]:

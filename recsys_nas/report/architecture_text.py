@@ -1,34 +1,87 @@
-"""An architecture as a few lines of text for the terminal."""
+"""An architecture as a few lines of text for the terminal, and as a Mermaid graph."""
 
 from __future__ import annotations
 
 from recsys_nas.cost import dense_flops, module_costs
-from recsys_nas.space import CATALOGUE, Architecture
+from recsys_nas.space import CATALOGUE, PORTS, Architecture, Block, ModuleChoice, Port
+
+_READS: dict[Port, str] = {"dense": "dense", "sparse": "tokens", "right": "second dense"}
 
 
 def architecture_text(architecture: Architecture) -> str:
-    """Its stem, blocks, sources, modules with order and cost, and head; one thing a line."""
+    """Its stem, blocks, modules with what each reads, its order and cost, and head; one thing a line. What never reaches the
+    head is left out, and said to be."""
     total = dense_flops(architecture)
-    flops = {(cost.block, cost.module): cost.flops for cost in module_costs(architecture)}
-
-    def price(block: int, module: str) -> str:
-        value = flops[block, module]
-        return f"{value:>12,} FLOPs {value / total:>6.1%}"
-
+    live = architecture.live()
     lines = [
-        f"architecture {architecture.key()}: {total:,} dense FLOPs per example",
-        f"stem     {architecture.num_dense} numeric features, {architecture.num_sparse} embeddings of {architecture.embedding_dim}",
+        f"architecture {architecture.key()}: {total:,} dense FLOPs per example, normalisation {architecture.normalisation}",
+        f"stem     {live.num_dense} numeric features, {live.num_sparse} embeddings of {live.embedding_dim}; {live.stem}",
     ]
+    costs: dict[int, list[tuple[str, int]]] = {}
+    for cost in module_costs(architecture):
+        costs.setdefault(cost.block, []).append((cost.module, cost.flops))
     for number in architecture.reachable_blocks():
-        block = architecture.blocks[number - 1]
-        makes = [f"{block.dense_width} features"] * bool(block.dense) + [f"{block.num_tokens} tokens"] * bool(block.sparse)
-        lines.append(f"block {number}  reads {_names(block.sources)}; makes {' and '.join(makes)}")
-        lines += [f"  {name:<16} order {CATALOGUE[name].order:<5} {price(number, name)}" for name in block.modules]
-    skip = ", and the raw stem by a linear skip" if architecture.linear_skip else ""
-    lines.append(f"head     reads {_names(architecture.head)}{skip}")
-    lines += [f"  {name:<28} {price(0, name)}" for block_number, name in flops if block_number == 0]
+        block = live.blocks[number - 1]
+        lines.append(f"block {number}  makes {_makes(block)}")
+        modules = {module.name: module for module in block.modules}
+        for name, flops in costs[number]:
+            about = _module(modules[name]) if name in modules else _merger(block, name)
+            lines.append(f"  {name:<18} {flops:>12,} FLOPs {flops / max(total, 1):>6.1%}  {about}")
+    skip = ", and the raw stem by a linear skip" if live.linear_skip else ""
+    lines.append(f"head     reads {_sources(live.head)}{skip}")
+    lines += [f"  {name:<18} {flops:>12,} FLOPs {flops / max(total, 1):>6.1%}" for name, flops in costs[0]]
+    if dropped := _dropped(architecture, live):
+        lines.append(f"left out, since it never reaches the head: {', '.join(dropped)}")
     return "\n".join(lines)
 
 
-def _names(sources: tuple[int, ...]) -> str:
-    return ", ".join("the stem" if source == 0 else f"block {source}" for source in sources) or "nothing"
+def mermaid(architecture: Architecture) -> str:
+    """The network as a Mermaid flowchart, block by block: modules in boxes, dense streams as lines, tokens as thick lines."""
+    live = architecture.live()
+    lines = ["flowchart TD", f'  s0["stem: {live.num_dense} numbers, {live.num_sparse} embeddings of {live.embedding_dim}"]']
+    arrows = []
+    for number in architecture.reachable_blocks():
+        block = live.blocks[number - 1]
+        lines.append(f'  subgraph s{number}["block {number}: {_makes(block)}"]')
+        lines += [f'    m{number}_{module.name}["{module.name}"]' for module in block.modules]
+        lines.append("  end")
+        for module in block.modules:
+            for port in PORTS:
+                line = "==>" if port == "sparse" else "-->|right|" if port == "right" else "-->"
+                arrows += [f"  s{source} {line} m{number}_{module.name}" for source in sorted(module.sources(port))]
+    lines.append('  head["head: one logit"]')
+    arrows += [f"  s{source} --> head" for source in sorted(live.head)]
+    if live.linear_skip:
+        arrows.append("  s0 -.->|linear skip| head")
+    return "\n".join(lines + arrows)
+
+
+def _makes(block: Block) -> str:
+    tokens = f"{block.num_tokens} + {block.dense_to_tokens}" if block.dense_to_tokens else f"{block.num_tokens}"
+    made = [f"{block.dense_width} features"] * bool(block.dense_width) + [f"{tokens} tokens"] * bool(block.tokens_out)
+    return " and ".join(made)
+
+
+def _module(module: ModuleChoice) -> str:
+    read = [f"{_READS[port]} of {_sources(module.sources(port))}" for port in PORTS if module.sources(port)]
+    return f"order {CATALOGUE[module.name].order:<4}  reads {'; '.join(read)}"
+
+
+def _merger(block: Block, name: str) -> str:
+    if name == "merge_to_dense":
+        return f"adds an FM of its {block.num_tokens} tokens to its features"
+    return f"appends {block.dense_to_tokens} tokens made of the sum of its dense modules"
+
+
+def _sources(sources: tuple[int, ...]) -> str:
+    return ", ".join("the stem" if source == 0 else f"block {source}" for source in sorted(sources)) or "nothing"
+
+
+def _dropped(architecture: Architecture, live: Architecture) -> list[str]:
+    dropped = []
+    for number, (block, kept) in enumerate(zip(architecture.blocks, live.blocks, strict=True), start=1):
+        names = {module.name for module in kept.modules}
+        dropped += [f"block {number} {module.name}" for module in block.modules if module.name not in names]
+        dropped += [f"block {number} tokens_to_dense"] * (block.tokens_to_dense and not kept.tokens_to_dense)
+        dropped += [f"block {number} dense_to_tokens"] * (block.dense_to_tokens > 0 and not kept.dense_to_tokens)
+    return dropped

@@ -14,10 +14,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from recsys_nas.space import CATALOGUE, Architecture, Block, Gate, SearchSpace, module_kind
+from recsys_nas.space import CATALOGUE, PORTS, Architecture, Block, Gate, ModuleChoice, SearchSpace, SpaceRules, module_kind
 
 DENSE_MODULES = tuple(name for name, kind in CATALOGUE.items() if kind.makes == "dense")
 SPARSE_MODULES = tuple(name for name, kind in CATALOGUE.items() if kind.makes == "sparse")
+SILENCE_IS_ABSENCE = ("linear", "dot_product", "cross", "fm", "embedded_fc", "self_attention")
+"""Modules to which an input of zeros is the same as no input: a shut gate leaves the network that lacks the module."""
 
 T = TypeVar("T")
 
@@ -41,14 +43,14 @@ def hulls_and_members() -> st.SearchStrategy[tuple[Architecture, Architecture]]:
 
 
 def hulls_and_thinned() -> st.SearchStrategy[tuple[Architecture, Architecture]]:
-    """A network, and the same at full widths with some modules taken out."""
+    """A network without mergers, of modules to which silence is absence, and the same with some modules taken out."""
 
     def make(generator: Random) -> tuple[Architecture, Architecture]:
-        hull = random_hull(generator)
+        hull = random_hull(generator, SILENCE_IS_ABSENCE, mergers=False)
         thinned = replace(hull, blocks=(), head=(0,))
         for block in hull.blocks:
-            kept = replace(block, dense=thinned_out(generator, block.dense), sparse=thinned_out(generator, block.sparse))
-            thinned = replace(thinned, blocks=(*thinned.blocks, _hearing(thinned, kept)))
+            kept = hearing(thinned, block, thinned_out(generator, block.modules))
+            thinned = replace(thinned, blocks=(*thinned.blocks, kept))
         return hull, replace(thinned, head=hull.head)
 
     return _drawn(make)
@@ -60,11 +62,13 @@ def spaces(
     return _drawn(lambda generator: random_space(generator, dense, sparse, max_gates))
 
 
-def spaces_and_gates() -> st.SearchStrategy[tuple[SearchSpace, tuple[Gate, ...]]]:
-    """A space and some of its gates, at least one."""
+def spaces_and_gates(modules: Iterable[str] = CATALOGUE) -> st.SearchStrategy[tuple[SearchSpace, tuple[Gate, ...]]]:
+    """A space of these modules and some of its gates, at least one."""
+    known = set(modules)
+    dense, sparse = (tuple(name for name in of if name in known) for of in (DENSE_MODULES, SPARSE_MODULES))
 
     def make(generator: Random) -> tuple[SearchSpace, tuple[Gate, ...]]:
-        space = random_space(generator, DENSE_MODULES, SPARSE_MODULES, max_gates=18)
+        space = random_space(generator, dense, sparse, max_gates=18)
         return space, subset(generator, space.gates, least=1)
 
     return _drawn(make)
@@ -77,13 +81,17 @@ def subset(generator: Random, of: Iterable[T], least: int = 0) -> tuple[T, ...]:
     return tuple(generator.sample(things, max(sizes)))
 
 
-def thinned_out(generator: Random, modules: tuple[str, ...]) -> tuple[str, ...]:
-    """Some of a stream's modules, or none, so that later inputs move up."""
-    return subset(generator, modules) if generator.random() < 0.75 else ()
+def thinned_out(generator: Random, modules: Iterable[ModuleChoice]) -> tuple[ModuleChoice, ...]:
+    """Some of each stream's modules, or none, so that later inputs move up."""
+    kept: tuple[ModuleChoice, ...] = ()
+    for stream in ("dense", "sparse"):
+        if generator.random() < 0.75:
+            kept += subset(generator, [module for module in modules if module.makes == stream])
+    return kept
 
 
-def random_hull(generator: Random) -> Architecture:
-    """1 to 4 blocks, both stems, with and without normalisation and linear skip; blocks may be empty or lead nowhere."""
+def random_hull(generator: Random, modules: Iterable[str] = CATALOGUE, mergers: bool = True) -> Architecture:
+    """1 to 4 blocks, both stems, each normalisation, with and without linear skip; blocks may be empty or lead nowhere."""
     hull = Architecture(
         num_dense=generator.randint(1, 4),
         num_sparse=generator.randint(1, 5),
@@ -91,57 +99,67 @@ def random_hull(generator: Random) -> Architecture:
         blocks=(),
         head=(0,),
         stem=generator.choice(["flat", "split"]),
-        normalise=generator.random() < 0.5,
+        normalisation=generator.choice(["rms", "layer", "none"]),
         linear_skip=generator.random() < 0.5,
     )
+    names = list(modules)
     for number in range(1, generator.randint(1, 4) + 1):
-        sources = subset(generator, range(number), least=1)
-        largest = Block(sources, subset(generator, DENSE_MODULES), 6, subset(generator, SPARSE_MODULES), 5)
-        hull = replace(hull, blocks=(*hull.blocks, _narrowed(generator, hull, largest)))
+        chosen = generator.sample(names, generator.randint(0, min(6, len(names))))
+        read = tuple(_random_reader(generator, name, number) for name in chosen)
+        block = hearing(hull, Block(generator.randint(1, 6), generator.randint(1, 5)), read)
+        hull = replace(hull, blocks=(*hull.blocks, _with_mergers(generator, block, 3, mergers)))
     head = subset(generator, range(len(hull.blocks) + 1))
     return replace(hull, head=head if hull.linear_skip else tuple({0, *head}))
 
 
+def _random_reader(generator: Random, name: str, number: int) -> ModuleChoice:
+    reads = module_kind(name, "").reads
+    return ModuleChoice(name, *(subset(generator, range(number), least=1) if port in reads else () for port in PORTS))
+
+
+def _with_mergers(generator: Random, block: Block, most: int, wanted: bool) -> Block:
+    """`block` with mergers drawn where it has what they read, the one to tokens up to `most` wide."""
+    to_tokens = generator.randint(0, most) if wanted and block.dense else 0
+    to_dense = wanted and bool(block.sparse) and generator.random() < 0.5
+    width = block.dense_width or (generator.randint(1, 6) if to_dense else 0)
+    return replace(block, dense_to_tokens=to_tokens, tokens_to_dense=to_dense, dense_width=width)
+
+
 def random_member(generator: Random, hull: Architecture) -> Architecture:
-    """A network within `hull`: fewer sources and modules, narrower streams, some blocks left empty."""
+    """A network within `hull`: fewer sources, modules and mergers, narrower streams, some blocks left empty."""
     member = replace(hull, blocks=(), head=(0,))
     for block in hull.blocks:
-        kept = replace(
-            block,
-            sources=subset(generator, block.sources, least=1),
-            dense=thinned_out(generator, block.dense),
-            sparse=thinned_out(generator, block.sparse),
+        modules = tuple(
+            ModuleChoice(module.name, *(subset(generator, module.sources(port), least=1) for port in PORTS))
+            for module in thinned_out(generator, block.modules)
         )
-        member = replace(member, blocks=(*member.blocks, _narrowed(generator, member, kept)))
+        narrow = Block(generator.randint(1, max(1, block.dense_width)), generator.randint(1, max(1, block.num_tokens)))
+        kept = hearing(member, narrow, modules)
+        merged = _with_mergers(generator, kept, block.dense_to_tokens, wanted=True)
+        if merged.tokens_to_dense and not block.tokens_to_dense:
+            merged = replace(merged, tokens_to_dense=False, dense_width=kept.dense_width)
+        width = min(merged.dense_width, block.dense_width)
+        member = replace(member, blocks=(*member.blocks, replace(merged, dense_width=width)))
     head = subset(generator, hull.head)
-    speaks = any(member.dense_width(source) or member.num_tokens(source) for source in head)
+    speaks = any(member.width(source, "dense") or member.width(source, "sparse") for source in head)
     return replace(member, head=head if speaks or hull.linear_skip else (0,))
 
 
-def _narrowed(generator: Random, earlier: Architecture, block: Block) -> Block:
-    """`block` at widths up to its own, without the modules that hear nothing."""
-    block = _hearing(earlier, block)
-    width = generator.randint(1, block.dense_width) if block.dense else 0
-    return replace(block, dense_width=width, num_tokens=generator.randint(1, block.num_tokens) if block.sparse else 0)
-
-
-def _hearing(earlier: Architecture, block: Block) -> Block:
-    """`block` without the modules whose sources in `earlier` are silent."""
-    heard = {"dense": any(map(earlier.dense_width, block.sources)), "sparse": any(map(earlier.num_tokens, block.sources))}
-
-    def hearing(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in names if any(heard[stream] for stream in module_kind(name, "").reads))
-
-    dense, sparse = hearing(block.dense), hearing(block.sparse)
-    return Block(block.sources, dense, block.dense_width if dense else 0, sparse, block.num_tokens if sparse else 0)
+def hearing(earlier: Architecture, block: Block, modules: Iterable[ModuleChoice]) -> Block:
+    """A block of the modules whose sources in `earlier` are not all silent, as wide as `block` where it makes anything."""
+    kept = tuple(module for module in modules if any(earlier.joined_width(module, port) for port in PORTS))
+    makes = {module.makes for module in kept}
+    return Block(block.dense_width if "dense" in makes else 0, block.num_tokens if "sparse" in makes else 0, kept)
 
 
 def random_space(generator: Random, dense: tuple[str, ...], sparse: tuple[str, ...], max_gates: int) -> SearchSpace:
-    dense_names = subset(generator, dense)
-    sparse_names = subset(generator, sparse, least=0 if dense_names else 1)
+    dense_names = subset(generator, generator.sample(dense, min(len(dense), 5)))
+    sparse_names = subset(generator, generator.sample(sparse, min(len(sparse), 4)), least=0 if dense_names else 1)
     num_blocks = generator.randint(1, max(1, min(3, max_gates // len(dense_names + sparse_names))))
     sizes = [generator.randint(1, 5) for _ in range(5)]
-    return SearchSpace(sizes[0], sizes[1], 2 * sizes[2], num_blocks, 2 * sizes[3], sizes[4], dense_names, sparse_names)
+    connect = generator.choice(["all", "chain"])
+    rules = SpaceRules(num_blocks, (2 * sizes[3],), (sizes[4],), dense_names, sparse_names, connect=connect)
+    return SearchSpace(sizes[0], sizes[1], 2 * sizes[2], rules)
 
 
 def randomise(network: nn.Module, seed: int = 0) -> None:

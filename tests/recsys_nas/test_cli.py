@@ -12,7 +12,7 @@ from recsys_nas import cli
 from recsys_nas.cost import dense_flops
 from recsys_nas.space import Architecture, Block
 
-FM = Architecture(2, 3, 4, (Block((0,), ("fm",), 8),), (1,))
+FM = Architecture(2, 3, 4, (Block.reading((0,), ("fm",), 8),), (1,))
 
 
 def test_show_prints_blocks_modules_and_costs_that_add_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +22,8 @@ def test_show_prints_blocks_modules_and_costs_that_add_up(tmp_path: Path, capsys
     shown = capsys.readouterr().out
     assert FM.key() in shown
     assert f"{dense_flops(FM)} dense FLOPs" in shown
-    assert "block 1  reads the stem; makes 8 features" in shown
+    assert "block 1  makes 8 features" in shown
+    assert "order sum   reads tokens of the stem" in shown
     prices = [int(line.split(" FLOPs")[0].split()[-1]) for line in shown.splitlines()[1:] if " FLOPs" in line]
     assert sum(prices) == dense_flops(FM)
 
@@ -46,7 +47,7 @@ def test_every_verb_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     listed = capsys.readouterr().out
-    for verb in ("doctor", "search-day", "aggregate", "retrain", "compare", "report", "show"):
+    for verb in ("doctor", "search-day", "aggregate", "retrain", "compare", "report", "quantise", "show"):
         assert verb in listed
         with pytest.raises(SystemExit):
             cli.main([verb, "--help"])
@@ -55,7 +56,7 @@ def test_every_verb_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_damaged_architecture_names_file_and_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "architecture.json"
-    broken = FM.to_json() | {"blocks": [{"sources": [0], "dense": ["fmm"], "dense_width": 8}]}
+    broken = FM.to_json() | {"blocks": [{"dense_width": 8, "modules": [{"name": "fmm", "sparse": [0]}]}]}
     path.write_text(json.dumps(broken))
     assert cli.main(["show", str(path)]) == cli.USER_ERROR
-    assert f"{path}: blocks[0].dense: no module is named 'fmm'; did you mean 'fm'?" in capsys.readouterr().err
+    assert f"{path}: blocks[0].modules[0].name: no module is named 'fmm'; did you mean 'fm'?" in capsys.readouterr().err

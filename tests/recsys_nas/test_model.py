@@ -16,7 +16,11 @@ from recsys_nas.space import Architecture, Block
 from tests.recsys_nas.random_networks import hulls, inputs, randomise
 
 NETWORK = Architecture(
-    2, 3, 4, (Block((0,), ("linear", "cross"), 5, ("embedded_fc",), 3), Block((1, 0), ("dot_product",), 6, ("self_attention",), 2)), (2, 1)
+    2,
+    3,
+    4,
+    (Block.reading((0,), ("linear", "cross"), 5, ("embedded_fc",), 3), Block.reading((1, 0), ("dot_product",), 6, ("self_attention",), 2)),
+    (2, 1),
 )
 
 
@@ -26,17 +30,19 @@ def network_of(architecture: Architecture) -> InteractionArch:
     return network
 
 
-@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("normalisation", ["rms", "layer", "none"])
 @pytest.mark.parametrize("stem", ["flat", "split"])
-def test_forward_is_the_sum_of_modules_block_by_block(stem: str, normalise: bool) -> None:
-    network = network_of(replace(NETWORK, stem=stem, normalise=normalise))  # type: ignore[arg-type]
+def test_forward_is_the_sum_of_modules_block_by_block(stem: str, normalisation: str) -> None:
+    network = network_of(replace(NETWORK, stem=stem, normalisation=normalisation))  # type: ignore[arg-type]
     dense, tokens = inputs(NETWORK)
     weights = dict(network.named_parameters())
 
     def module(block: int, name: str, x: Tensor, t: Tensor) -> Tensor:
         output: Tensor = network.blocks[str(block)][name].layer(Inputs(x, t, x[:, :0]))  # type: ignore[index]
-        if not normalise:
+        if normalisation == "none":
             return output
+        if normalisation == "layer":
+            return F.layer_norm(output, output.shape[-1:])
         return output / (output.square().mean(-1, keepdim=True) + 0.1).sqrt()
 
     raw = torch.cat([dense, tokens.reshape(3, -1)], dim=1)
@@ -78,7 +84,7 @@ def test_only_blocks_that_lead_to_the_head_have_weights(architecture: Architectu
 
 
 def test_one_seed_gives_the_same_weights_to_equal_networks() -> None:
-    first = replace(NETWORK.blocks[0], dense=("cross", "linear"))
+    first = replace(NETWORK.blocks[0], modules=NETWORK.blocks[0].modules[::-1])
     states = []
     for architecture in (NETWORK, replace(NETWORK, blocks=(first, NETWORK.blocks[1]))):
         torch.manual_seed(4)

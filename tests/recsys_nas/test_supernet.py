@@ -21,7 +21,10 @@ HULL = Architecture(
     2,
     3,
     4,
-    (Block((0,), ("linear", "cross"), 5, ("embedded_fc",), 3), Block((0, 1), ("fm", "dot_product"), 6, ("self_attention",), 2)),
+    (
+        Block.reading((0,), ("linear", "cross"), 5, ("embedded_fc",), 3),
+        Block.reading((0, 1), ("fm", "dot_product"), 6, ("self_attention",), 2),
+    ),
     (1, 2),
 )
 
@@ -88,17 +91,17 @@ def test_gradients_equal_those_of_the_extracted_network_and_are_zero_outside_the
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("normalisation", ["rms", "layer", "none"])
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_every_module_alone_narrowed_equals_its_extracted_network(name: str, normalise: bool) -> None:
+def test_every_module_alone_narrowed_equals_its_extracted_network(name: str, normalisation: str) -> None:
     def alone(width: int, sources: tuple[int, ...] = (0, 1)) -> Block:
         if CATALOGUE[name].makes == "dense":
-            return Block(sources, dense=(name,), dense_width=width)
-        return Block(sources, sparse=(name,), num_tokens=width)
+            return Block.reading(sources, dense=(name,), dense_width=width)
+        return Block.reading(sources, sparse=(name,), num_tokens=width)
 
-    first = Block((0,), ("linear",), 5, ("embedded_fc",), 4)
+    first = Block.reading((0,), ("linear",), 5, ("embedded_fc",), 4)
     narrow_first = replace(first, dense_width=2, num_tokens=3)
-    hull = Architecture(3, 4, 4, (first, alone(7)), (1, 2), normalise=normalise)
+    hull = Architecture(3, 4, 4, (first, alone(7)), (1, 2), normalisation=normalisation)
     supernet, batch = supernet_of(hull), inputs(hull)
     outputs: list[Tensor] = []
     for blocks in ((first, alone(7)), (first, alone(3)), (narrow_first, alone(3)), (first, alone(3, sources=(1,)))):
@@ -134,9 +137,11 @@ def test_shut_gates_are_another_road_to_the_network_that_slices_give(pair: Pair)
     hull, member = pair
     supernet = supernet_of(hull)
     gates = {
-        Gate(number, name): torch.full((3,), float(name in member.blocks[number - 1].modules), dtype=torch.float64)
+        Gate(number, name): torch.full(
+            (3,), float(name in {module.name for module in member.blocks[number - 1].modules}), dtype=torch.float64
+        )
         for number, block in enumerate(hull.blocks, start=1)
-        for name in block.modules
+        for name in (module.name for module in block.modules)
     }
     batch = inputs(hull)
     torch.testing.assert_close(supernet.full(*batch, gates), supernet(*batch, member), rtol=1e-9, atol=1e-9)
@@ -144,13 +149,16 @@ def test_shut_gates_are_another_road_to_the_network_that_slices_give(pair: Pair)
 
 def test_a_member_uses_the_weights_written_down_here() -> None:
     """Sources are joined in the order of the blocks, whatever the order in the file; of a stream, the first features are used."""
-    first = Block((0,), ("linear",), 4, ("embedded_fc",), 3)
-    second, third = Block((1, 0), ("linear", "cross"), 3, ("embedded_fc",), 2), Block((2, 1, 0), ("linear",), 3, ("embedded_fc",), 2)
+    first = Block.reading((0,), ("linear",), 4, ("embedded_fc",), 3)
+    second, third = (
+        Block.reading((1, 0), ("linear", "cross"), 3, ("embedded_fc",), 2),
+        Block.reading((2, 1, 0), ("linear",), 3, ("embedded_fc",), 2),
+    )
     hull = Architecture(1, 2, 2, (first, second, third), (2, 0, 1, 3))
     narrow = (
         replace(first, dense_width=2, num_tokens=1),
-        Block((0, 1), ("cross",), 2, ("embedded_fc",), 1),
-        Block((1, 2), ("linear",), 1, ("embedded_fc",), 1),
+        Block.reading((0, 1), ("cross",), 2, ("embedded_fc",), 1),
+        Block.reading((1, 2), ("linear",), 1, ("embedded_fc",), 1),
     )
     member = replace(hull, blocks=narrow, head=(1, 2, 3))
     # Dense inputs in the hull: 0-4 the stem (1 + 2 * 2), 5-8 block 1, 9-11 block 2; tokens: 0-1 the stem, 2-4 block 1, 5-6 block 2.
@@ -205,9 +213,7 @@ def test_running_extracting_and_pricing_change_nothing(pair: Pair) -> None:
 
 
 def test_an_extracted_network_trains_by_itself_and_holds_only_what_it_uses() -> None:
-    member = replace(
-        HULL, blocks=(Block((0,), ("linear",), 2), replace(HULL.blocks[1], dense=("fm",), sparse=(), num_tokens=0, dense_width=3))
-    )
+    member = replace(HULL, blocks=(Block.reading((0,), ("linear",), 2), Block.reading((0, 1), ("fm",), 3)))
     derived = supernet_of(HULL).extract(member)
     expected = {"linear": 2 * (2 + 3 * 4) + 2, "fm": 3 * 4 + 3, "head": 2 + 3, "skip": 2 + 3 * 4, "bias": 1}
     assert sum(parameter.numel() for parameter in derived.parameters()) == sum(expected.values())
@@ -220,14 +226,14 @@ BEYOND = {
     "num_sparse": replace(HULL, num_sparse=2),
     "embedding_dim": replace(HULL, embedding_dim=8),
     "stem": replace(HULL, stem="split"),
-    "normalise": replace(HULL, normalise=False),
+    "normalisation": replace(HULL, normalisation="none"),
     "linear_skip": replace(HULL, linear_skip=False),
     "blocks: 1": replace(HULL, blocks=(FIRST,), head=(1,)),
     "head": replace(HULL, head=(0, 1)),
     r"blocks\[1\]: its sources": replace(HULL, blocks=(FIRST, replace(SECOND, dense_width=7))),
     r"blocks\[0\]: its sources": replace(HULL, blocks=(replace(FIRST, num_tokens=4), SECOND)),
-    r"blocks\[1\]: .*modules": replace(HULL, blocks=(FIRST, replace(SECOND, dense=("linear",)))),
-    r"blocks\[0\]: .*beyond": replace(HULL, blocks=(replace(FIRST, sparse=("self_attention",)), SECOND)),
+    r"blocks\[1\]: .*modules": replace(HULL, blocks=(FIRST, Block.reading((0, 1), ("linear",), 6))),
+    r"blocks\[0\]: .*beyond": replace(HULL, blocks=(Block.reading((0,), (), 0, ("self_attention",), 3), SECOND)),
 }
 
 
@@ -241,6 +247,6 @@ def test_a_network_beyond_the_supernet_is_refused(message: str) -> None:
 
 
 def test_a_source_beyond_the_supernet_is_refused() -> None:
-    hull = replace(HULL, blocks=(FIRST, replace(SECOND, sources=(1,))))
+    hull = replace(HULL, blocks=(FIRST, Block.reading((1,), ("fm", "dot_product"), 6, ("self_attention",), 2)))
     with pytest.raises(ValueError, match=r"blocks\[1\]: its sources"):
         supernet_of(hull)(*inputs(HULL), HULL)

@@ -175,8 +175,8 @@ def test_an_empty_block_keeps_its_number_in_the_picture(make_run: MakeRun) -> No
     for gate in alphas["gates"]:
         gate["kept"] = gate["block"] != 2 and gate["module"] == "cross"
     write(run / "alphas.json", alphas)
-    blocks = [{"sources": [0], "dense": ["cross"], "dense_width": 64, "sparse": [], "num_tokens": 0}]
-    blocks.append(blocks[0] | {"sources": [0, 1]})
+    blocks = [{"dense_width": 64, "modules": [{"name": "cross", "dense": [0]}]}]
+    blocks.append(blocks[0] | {"modules": [{"name": "cross", "dense": [0, 1]}]})
     write(run / "architecture.json", json.loads((run / "architecture.json").read_text()) | {"blocks": blocks, "head": [1, 2]})
     for seed in range(3):
         path = run / "retrain" / "found" / f"seed={seed}" / "result.json"

@@ -21,8 +21,8 @@ def write_run(folder: Path) -> Path:
             "data": {"shards": str(shards), "search_days": "0-1", "train_days": "0-1", "test_day": 2},
             "embedding": {"dim": 4},
             "space": {
-                "dense_width": 8,
-                "num_tokens": 2,
+                "dense_widths": [8],
+                "token_counts": [2],
                 "dense_modules": ["linear", "fm", "dot_product"],
                 "sparse_modules": ["embedded_fc"],
             },

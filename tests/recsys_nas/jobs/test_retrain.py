@@ -15,7 +15,7 @@ from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.retrain import build_network, retrain
 from recsys_nas.space import Architecture, Block
 
-FM = Architecture(2, 3, 4, (Block((0,), ("fm",), 8),), (1,))
+FM = Architecture(2, 3, 4, (Block.reading((0,), ("fm",), 8),), (1,))
 
 
 def result(folder: Path, model: str, seed: int) -> dict[str, Any]:

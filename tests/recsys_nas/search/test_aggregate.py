@@ -18,9 +18,9 @@ from data_prep.schema import Schema, SparseFeature
 from data_prep.shards import Manifest, write_manifest
 from recsys_nas.config import Config, ConfigError, from_mapping, to_toml
 from recsys_nas.search.aggregate import aggregate_run, agreement, derive, judge, kendall_tau
-from recsys_nas.space import Architecture, Block, Gate, SearchSpace, load_architecture
+from recsys_nas.space import Architecture, Block, Gate, SearchSpace, SpaceRules, load_architecture
 
-SPACE = SearchSpace(2, 3, 4, 2, 8, 5, ("linear", "fm"), ("embedded_fc",))
+SPACE = SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), ("linear", "fm"), ("embedded_fc",)))
 # In the order of the gates: block 1, then block 2.
 DAYS = {0: [0.9, 0.2, 0.3, 0.4, 0.7, 0.45], 2: [0.8, 0.3, 0.1, 0.7, 0.6, 0.42], 3: [0.7, 0.1, 0.2, 0.3, 0.8, 0.51]}
 
@@ -65,7 +65,7 @@ def test_the_verdict_never_empties_the_network(values: list[list[float]], thresh
 def test_the_derived_network_is_canonical() -> None:
     verdicts = judge(SPACE.gates, np.array([[0.1, 0.2, 0.3, 0.9, 0.8, 0.1]]), 0.5)
     # Block 1 is empty, so block 2 moves up.
-    assert derive(SPACE, verdicts) == Architecture(2, 3, 4, (Block((0,), ("fm", "linear"), 8),), (1,))
+    assert derive(SPACE, verdicts) == Architecture(2, 3, 4, (Block.reading((0,), ("fm", "linear"), 8),), (1,))
 
 
 UP, DOWN = [0.1, 0.4, 0.6, 0.9], [0.9, 0.6, 0.4, 0.1]
@@ -108,7 +108,7 @@ def run(tmp_path: Path) -> Path:
             "output": str(tmp_path),
             "data": {"shards": str(tmp_path / "shards"), "search_days": "0,2-3"},
             "embedding": {"dim": 4},
-            "space": {"dense_width": 8, "num_tokens": 5, "dense_modules": ["linear", "fm"], "sparse_modules": ["embedded_fc"]},
+            "space": {"dense_widths": [8], "token_counts": [5], "dense_modules": ["linear", "fm"], "sparse_modules": ["embedded_fc"]},
         },
         where="test",
     )
@@ -154,7 +154,7 @@ def test_a_run_is_aggregated_into_its_two_files(run: Path) -> None:
     assert told["undecided_share"] == pytest.approx(2 / 6)
     assert told["agreement"] == agreement(np.array(list(DAYS.values())), 0.5)
     found = load_architecture(run / "architecture.json")
-    assert found == Architecture(2, 3, 4, (Block((0,), ("linear",), 8), Block((0, 1), ("fm",), 8)), (1, 2))
+    assert found == Architecture(2, 3, 4, (Block.reading((0,), ("linear",), 8), Block.reading((0,), ("fm",), 8)), (1, 2))
 
 
 def test_aggregating_again_gives_the_same_bytes(run: Path) -> None:
@@ -169,7 +169,7 @@ def test_days_that_rank_nothing_still_leave_valid_json(run: Path) -> None:
         write_day(run, day, [0.5] * 6)
     aggregate_run(run)
     assert json.loads((run / "alphas.json").read_text())["agreement"] == {"kendall_tau": None, "jaccard": 1.0}
-    assert load_architecture(run / "architecture.json").blocks == (Block((0,), ("linear",), 8),)
+    assert load_architecture(run / "architecture.json").blocks == (Block.reading((0,), ("linear",), 8),)
 
 
 def remove(path: Path) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from recsys_nas.cost import dense_flops
 from recsys_nas.search.dnas import GatedNetwork
-from recsys_nas.space import Gate, SearchSpace
+from recsys_nas.space import Gate, SearchSpace, SpaceRules
 from recsys_nas.supernet import Supernet
-from tests.recsys_nas.random_networks import inputs, randomise, spaces_and_gates
+from tests.recsys_nas.random_networks import SILENCE_IS_ABSENCE, inputs, randomise, spaces_and_gates
 
-SPACE = SearchSpace(2, 3, 4, 2, 6, 3, ("linear", "cross", "fm", "dot_product"), ("embedded_fc", "self_attention"))
+SPACE = SearchSpace(2, 3, 4, SpaceRules(2, (6,), (3,), ("linear", "cross", "fm", "dot_product"), ("embedded_fc", "self_attention")))
 ROWS = 12
 OPEN = 40.0
 
@@ -85,7 +85,7 @@ def test_the_noise_is_logistic_and_independent_between_examples_gates_and_steps(
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_a_gate_is_the_sigmoid_of_alpha_and_noise_over_temperature_for_each_example(temperature: float) -> None:
-    space = SearchSpace(2, 3, 4, 1, 6, 3, ("linear",), ())
+    space = SearchSpace(2, 3, 4, SpaceRules(1, (6,), (3,), ("linear",), ()))
     network = gated(space, temperature)
     noise = network._noise(5, ROWS)[:, 0].double()
     expected = 1 / (1 + torch.exp(-(network.alphas[0] + noise) / temperature))
@@ -105,7 +105,7 @@ def test_with_all_gates_open_it_is_the_full_network() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(choice=spaces_and_gates())
+@given(choice=spaces_and_gates(SILENCE_IS_ABSENCE))
 def test_shut_gates_leave_the_member_that_the_supernet_slices_out(choice: tuple[SearchSpace, tuple[Gate, ...]]) -> None:
     space, kept = choice
     network = gated(space, seed=random.Random(0).getrandbits(8))

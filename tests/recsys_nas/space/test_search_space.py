@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 
 from recsys_nas.config import SpaceConfig
-from recsys_nas.space import Architecture, Block, Gate, SearchSpace, space_from_config
+from recsys_nas.space import Architecture, Block, Gate, SearchSpace, SpaceRules, space_from_config
 from tests.recsys_nas.random_networks import spaces_and_gates
 
-SMALL = SearchSpace(2, 3, 4, 2, 8, 5, ("fm", "linear"), ("embedded_fc",))
+SMALL = SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), ("fm", "linear"), ("embedded_fc",)))
 GATES = tuple(Gate(block, module) for block in (1, 2) for module in ("fm", "linear", "embedded_fc"))
 
 
@@ -24,8 +24,8 @@ def test_gates_go_block_by_block_in_the_order_of_the_config() -> None:
 
 def test_a_member_keeps_its_gates_and_reads_everything_before_it() -> None:
     member = SMALL.architecture([GATES[5], GATES[1], GATES[0]])
-    blocks = (Block((0,), ("fm", "linear"), 8), Block((0, 1), sparse=("embedded_fc",), num_tokens=5))
-    assert member == Architecture(2, 3, 4, blocks, (1, 2), stem="flat", normalise=True, linear_skip=True)
+    blocks = (Block.reading((0,), ("fm", "linear"), 8), Block.reading((0, 1), sparse=("embedded_fc",), num_tokens=5))
+    assert member == Architecture(2, 3, 4, blocks, (1, 2), stem="flat", normalisation="rms", linear_skip=True)
 
 
 def test_size_is_the_number_of_distinct_members() -> None:
@@ -34,7 +34,7 @@ def test_size_is_the_number_of_distinct_members() -> None:
 
 
 def test_members_that_differ_only_in_an_empty_block_are_the_same_network() -> None:
-    space = SearchSpace(2, 3, 4, 2, 8, 5, ("linear",), ())
+    space = SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), ("linear",), ()))
     first, second, both = (space.architecture(kept).key() for kept in ([Gate(1, "linear")], [Gate(2, "linear")], space.gates))
     assert first == second != both
 
@@ -86,9 +86,11 @@ def test_a_choice_outside_the_space_is_refused() -> None:
 )
 def test_a_space_that_cannot_be_is_refused(dense: tuple[str, ...], sparse: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SearchSpace(2, 3, 4, 2, 8, 5, dense, sparse)
+        SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), dense, sparse))
 
 
 def test_the_space_of_a_config_takes_every_setting() -> None:
-    config = SpaceConfig(num_blocks=2, dense_width=8, num_tokens=5, dense_modules=("fm", "linear"), sparse_modules=("embedded_fc",))
+    config = SpaceConfig(
+        num_blocks=2, dense_widths=(8,), token_counts=(5,), dense_modules=("fm", "linear"), sparse_modules=("embedded_fc",)
+    )
     assert space_from_config(config, num_dense=2, num_sparse=3, embedding_dim=4) == SMALL
