@@ -87,6 +87,8 @@ def split_log(task: SplitTask, report: Report) -> list[int]:
     from data_prep.table_dates import row_days
     from data_prep.table_files import open_table
 
+    if task.folder.exists():  # by a run that was killed before it could say so
+        return sorted(int(folder.name.partition("=")[2]) for folder in task.folder.iterdir())
     table = task.format.table
     task.folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(task.folder, work_folder(task.root)) as folder, local_log(task.log, folder) as local, ExitStack() as files:

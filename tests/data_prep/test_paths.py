@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -10,34 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iopath.common.file_io import NativePathHandler
 
 from data_prep import paths
 from data_prep.errors import DataError
 from data_prep.inputs import LogFile, find_days, find_logs, local_log
-
-
-class FolderHandler(NativePathHandler):
-    """`test://bucket/name` is `<folder>/bucket/name`; what is fetched is copied to `cache_dir`, as from a remote store."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.folder = folder
-        self.cache_dir: str | None = None
-        self.fetched: list[Path] = []
-
-    def _get_supported_prefixes(self) -> list[str]:
-        return ["test://"]
-
-    def _get_path_with_cwd(self, path: str) -> str:
-        return str(self.folder / path.removeprefix("test://"))
-
-    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        assert self.cache_dir is not None
-        copy = Path(self.cache_dir, "store", Path(path).name)
-        copy.parent.mkdir()
-        self.fetched.append(Path(shutil.copy(self._get_path_with_cwd(path), copy)))
-        return str(copy)
+from tests.data_prep.folder_handler import FolderHandler
 
 
 @pytest.fixture
