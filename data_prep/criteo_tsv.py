@@ -153,7 +153,7 @@ def _parse(data, position, rows, row, rules, bad):  # type: ignore[no-untyped-de
     while position < data.shape[0] and row < rows.label.shape[0] and count < bad.shape[0]:
         start = position
         position, fault, column = _parse_row(data, position, rows.dense[row], rows.sparse[row], rows.label[row], rules)
-        if fault == Fault.NONE:
+        if fault == Fault.NONE and position - start <= MAX_LINE_BYTES + 1:  # a longer line comes whole or cut, as blocks happen to fall
             row += 1
         else:
             end, fault, detail = _diagnose(data, start, fault, column, num_columns)

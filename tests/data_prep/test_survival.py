@@ -164,7 +164,8 @@ def test_a_full_disk_stops_with_one_line_and_loses_nothing(rules: str, raw: Path
     arguments = command(raw, tmp_path / "disk/out", rules)[3:]
     arguments[arguments.index("--workers") + 1] = "1"
     with small_disk(tmp_path / "disk") as resize:
-        out, kept = tmp_path / "disk/out", set()
+        out = tmp_path / "disk/out"
+        kept: set[str] = set()
         for kilobytes in SMALL_DISKS[rules]:
             resize(kilobytes)
             told = subprocess.run([sys.executable, "-c", blind, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False)
@@ -198,9 +199,8 @@ FULL_AT_A_WRITE = """
 
 def test_files_that_cannot_grow_stop_with_one_line(raw: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """The same without root: files of more than 30 kB cannot be written, so a write fails half-way."""
-    arguments = [word if word != "2" else "1" for word in command(raw, tmp_path, "frequency")[3:-1]] + command(raw, tmp_path, "frequency")[
-        -1:
-    ]
+    arguments = command(raw, tmp_path, "frequency")[3:]
+    arguments[arguments.index("--workers") + 1] = "1"
     code = [sys.executable, "-c", dedent(FULL_AT_A_WRITE), "30000", *arguments]
     told = subprocess.run(code, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert told.returncode == 2, told.stderr
