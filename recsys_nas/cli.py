@@ -59,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     report = verb("report", _report, "write report.html from the run folder", "recsys-nas report runs/demo")
     report.add_argument("run", type=Path)
 
+    quantise = verb(
+        "quantise",
+        _quantise,
+        "write a trained model's tables in fewer bits, and what that costs in AUC",
+        "recsys-nas quantise runs/demo --model found --dtype int8 int4",
+    )
+    quantise.add_argument("run", type=Path)
+    quantise.add_argument("--model", required=True)
+    quantise.add_argument("--seed", type=int, help="which of its trainings (default: the first of retrain.seeds)")
+    quantise.add_argument("--dtype", nargs="+", choices=["float16", "int8", "int4"], default=["int8"], help="default int8")
+
     show = verb("show", _show, "print an architecture: blocks, inputs, cost by module", "recsys-nas show runs/demo/architecture.json")
     show.add_argument("architecture", type=Path)
     return parser
@@ -113,6 +124,19 @@ def _report(arguments: argparse.Namespace) -> int:
     from recsys_nas.report.page import write_report
 
     print(f"wrote {write_report(_run_folder(arguments.run))}")
+    return SUCCESS
+
+
+def _quantise(arguments: argparse.Namespace) -> int:
+    from recsys_nas.jobs.assembly import Run
+    from recsys_nas.jobs.environment import process_group
+    from recsys_nas.serving.quantised import quantise_model, summary
+
+    run = Run.open(_run_folder(arguments.run))
+    seed = run.config.retrain.seeds[0] if arguments.seed is None else arguments.seed
+    with process_group() as ranks:
+        for report in quantise_model(run, arguments.model, seed, arguments.dtype, ranks):
+            print(summary(report))
     return SUCCESS
 
 

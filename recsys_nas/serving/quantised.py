@@ -1,0 +1,123 @@
+"""A trained model with quantised tables: written for serving, and judged beside the float32 one on the run's test day.
+
+Writes `<run>/serving/<model>/seed=S/<dtype>/tables/` and `report.json` beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_prep.atomic import write_json
+from embeddings.lookup_cost import ElementType, lookup_cost, mean_lengths, table_memory
+from embeddings.quantise import QuantisationError, QuantisedTable, quantise_tables, save_tables, serving_collection
+from embeddings.tables import embedding_tables, table_rows
+from recsys_nas.config import ConfigError
+from recsys_nas.jobs.assembly import Run
+from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.retrain import build_network
+from recsys_nas.training.checkpoint import Checkpointer
+from recsys_nas.training.ctr_model import CtrModel
+from recsys_nas.training.metrics import paired_difference, quality
+from recsys_nas.training.trainer import predict
+
+FORMAT_VERSION = 1
+
+
+class TrainedWeights:
+    """What serving takes from a training job's checkpoint: the weights of the model, and nothing of the job."""
+
+    def __init__(self, model: CtrModel) -> None:
+        self.model = model
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f"model.{name}": value for name, value in self.model.state_dict().items()}
+
+    def values(self) -> dict[str, Any]:
+        return {}
+
+    def check(self, values: dict[str, Any], where: str) -> None: ...
+
+    def load_values(self, values: dict[str, Any]) -> None: ...
+
+
+def trained_model(run: Run, model: str, seed: int) -> CtrModel:
+    """A retrained model, unsharded and on the CPU, whatever plan and ranks trained it. Needs a process group of one.
+
+    Raises ConfigError when it has not been trained.
+    """
+    tables = embedding_tables(run.schema, run.config.embedding).to_empty(device=torch.device("cpu"))
+    trained = CtrModel(tables, list(table_rows(run.schema, run.config.embedding)), build_network(run, model))
+    folder = run.folder / "retrain" / model / f"seed={seed}"
+    if not (folder / "result.json").exists() or not Checkpointer(folder / "checkpoint", 0).load(TrainedWeights(trained)):
+        raise ConfigError(f"{folder} holds no trained model; run `recsys-nas retrain {run.folder} --model {model}`")
+    return trained.eval()
+
+
+def quantise_model(run: Run, model: str, seed: int, dtypes: Sequence[ElementType], ranks: Ranks) -> list[dict[str, Any]]:
+    """Write the tables of a trained model in each of `dtypes` and return what is in their `report.json`."""
+    trained = trained_model(run, model, seed)
+    reader = run.reader([run.config.data.test_day], ranks, run.config.retrain.batch_size, shuffle_seed=None)
+    as_trained, labels = predict(trained, reader, ranks.device)
+    reports = []
+    for dtype in dtypes:
+        tables, errors = quantise_tables(trained.tables, dtype)
+        folder = run.folder / "serving" / model / f"seed={seed}" / dtype
+        save_tables(folder / "tables", tables)
+        served = CtrModel(serving_collection(tables), trained.names, trained.network).eval()
+        as_served, _ = predict(served, reader, ranks.device)
+        report = {"format_version": FORMAT_VERSION, "model": model, "seed": seed, "dtype": dtype}
+        report |= _sizes(run, dtype, tables, errors) | _losses(as_trained, as_served, labels)
+        write_json(folder / "report.json", report)
+        reports.append(report)
+    return reports
+
+
+def _sizes(run: Run, dtype: ElementType, tables: list[QuantisedTable], errors: list[QuantisationError]) -> dict[str, Any]:
+    """Bytes of the tables, how far their elements moved, and what a lookup costs in this form."""
+    dim, rows = run.config.embedding.dim, table_rows(run.schema, run.config.embedding)
+    before = table_memory(rows, dim)
+    by_table = [
+        {"float32_bytes": memory.bytes, "bytes": table.rows.numel(), "rows": memory.rows} | asdict(error)
+        for memory, table, error in zip(before, tables, errors, strict=True)
+    ]
+    return {
+        "float32_bytes": sum(memory.bytes for memory in before),
+        "bytes": sum(table.rows.numel() for table in tables),
+        "largest_error": max(error.largest for error in errors),
+        "lookup": asdict(lookup_cost(run.schema, dim, dtype, mean_lengths(run.shards, run.manifest))),
+        "tables": by_table,
+    }
+
+
+def _losses(as_trained: Tensor, as_served: Tensor, labels: Tensor) -> dict[str, Any]:
+    """What predicting with these tables costs: as trained minus as served, with intervals under sampling of the rows."""
+    before, after = quality(as_trained, labels), quality(as_served, labels)
+    paired = paired_difference(as_trained, as_served, labels)
+    return {
+        "test_rows": before.rows,
+        "auc_float32": before.auc,
+        "auc": after.auc,
+        "auc_loss": paired.auc,
+        "auc_loss_row_ci95": paired.auc_row_ci95,
+        "logloss_float32": before.logloss,
+        "logloss": after.logloss,
+        "logloss_increase": -paired.logloss,
+        "logloss_increase_row_ci95": paired.logloss_row_ci95,
+        "largest_prediction_change": float((as_trained - as_served).abs().max()),
+    }
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One line of a report for the terminal."""
+    share = report["bytes"] / report["float32_bytes"]
+    interval = "" if report["auc_loss_row_ci95"] is None else f" ± {report['auc_loss_row_ci95']:.6f}"
+    size = f"{report['dtype']}: {report['bytes'] / 1e6:.2f} MB, {share:.1%} of float32"
+    return (
+        f"{size}; largest error of an element {report['largest_error']:.2g}; "
+        f"AUC {report['auc']:.6f}, loses {report['auc_loss']:+.6f}{interval} on {report['test_rows']:,} rows (95 %, over rows)"
+    )
