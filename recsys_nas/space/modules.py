@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Stream = Literal["dense", "sparse"]
-Input = Literal["dense", "sparse", "right"]
+Port = Literal["dense", "sparse", "right"]
 Order = Literal["same", "sum", "any"]
 Mechanism = Literal["deep", "product", "mixing", "attention", "gating"]
 
@@ -27,7 +27,7 @@ class ModuleKind:
     name: str
     layer: str
     makes: Stream
-    reads: tuple[Input, ...]
+    reads: tuple[Port, ...]
     order: Order
     kind: Mechanism
     paper: str
@@ -37,16 +37,17 @@ CATALOGUE: dict[str, ModuleKind] = {}
 """Every module by its name."""
 
 
-def register(name: str, layer: str, makes: Stream, reads: tuple[Input, ...], order: Order, kind: Mechanism, paper: str) -> None:
+def register(name: str, layer: str, makes: Stream, reads: tuple[Port, ...], order: Order, kind: Mechanism, paper: str) -> None:
     """Add a module to the catalogue; see `ModuleKind`. Raises ValueError for a name that is taken."""
     if name in CATALOGUE:
         raise ValueError(f"module {name!r}: the name is taken by {CATALOGUE[name].layer}")
     CATALOGUE[name] = ModuleKind(name, layer, makes, reads, order, kind, paper)
 
 
-DENSE: tuple[Input, ...] = ("dense",)
-SPARSE: tuple[Input, ...] = ("sparse",)
-BOTH: tuple[Input, ...] = ("dense", "sparse")
+DENSE: tuple[Port, ...] = ("dense",)
+SPARSE: tuple[Port, ...] = ("sparse",)
+BOTH: tuple[Port, ...] = ("dense", "sparse")
+PAIR: tuple[Port, ...] = ("dense", "right")
 NASREC = "Zhang et al., NASRec, 2023, section 3.1"
 
 register("linear", ".linear:Linear", "dense", DENSE, "same", "deep", "Cheng et al., Wide & Deep Learning, 2016")
@@ -55,6 +56,21 @@ register("cross", ".cross:Cross", "dense", DENSE, "sum", "product", "Wang et al.
 register("fm", ".fm:FactorizationMachine", "dense", SPARSE, "sum", "product", "Rendle, Factorization Machines, 2010, lemma 3.1")
 register("embedded_fc", ".embedded_fc:EmbeddedFC", "sparse", SPARSE, "same", "mixing", NASREC)
 register("self_attention", ".attention:SelfAttention", "sparse", SPARSE, "any", "attention", "Song et al., AutoInt, 2019, section 4.4")
+register("mixed_dot_product", ".dot_product:MixedDotProduct", "dense", BOTH, "sum", "product", NASREC)
+register("low_rank_cross", ".cross:LowRankCross", "dense", DENSE, "sum", "product", "Wang et al., DCN V2, 2021, equation 2")
+register("cin", ".cin:CompressedInteraction", "dense", SPARSE, "sum", "product", "Lian et al., xDeepFM, 2018, equation 6")
+register("attention_pooling", ".attention:PMA", "dense", SPARSE, "any", "attention", "Lee et al., Set Transformer, 2019, section 3.2")
+register("tokens_to_dense", ".mergers:TokensToDense", "dense", SPARSE, "sum", "product", NASREC)
+register("transformer", ".attention:Transformer", "sparse", SPARSE, "any", "attention", NASREC)
+register("dense_to_tokens", ".mergers:DenseToTokens", "sparse", DENSE, "same", "mixing", NASREC)
+register("lcb", ".wukong:LinearCompression", "sparse", SPARSE, "same", "mixing", "Zhang et al., WuKong, 2024, section 3.5")
+register("fmb", ".wukong:FactorizationMachineBlock", "sparse", SPARSE, "sum", "product", "Zhang et al., WuKong, 2024, section 3.4")
+register("sigmoid_gating", ".dense_pair:SigmoidGating", "dense", PAIR, "sum", "gating", NASREC)
+register("sum", ".dense_pair:Sum", "dense", PAIR, "same", "mixing", NASREC)
+register(
+    "bilinear_fusion", ".bilinear_fusion:BilinearFusion", "dense", PAIR, "sum", "product", "Mao et al., FinalMLP, 2023, bilinear fusion"
+)
+register("field_gate", ".field_gate:FieldGate", "sparse", BOTH, "sum", "gating", "Mao et al., FinalMLP, 2023, feature selection")
 
 
 def module_kind(name: str, where: str) -> ModuleKind:

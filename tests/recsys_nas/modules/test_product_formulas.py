@@ -1,4 +1,4 @@
-"""Low-rank cross, CIN, WuKong's blocks and pooling by attention against their formulas, written out the long way."""
+"""Modules of DCNv2, xDeepFM, WuKong, Set Transformer and FinalMLP against their formulas, written out the long way."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from recsys_nas.modules import InteractionModule, Part, Shape, take
 from recsys_nas.modules.attention import PMA
+from recsys_nas.modules.bilinear_fusion import BilinearFusion
 from recsys_nas.modules.cin import CompressedInteraction
 from recsys_nas.modules.cross import Cross, LowRankCross
+from recsys_nas.modules.field_gate import FieldGate
 from recsys_nas.modules.wukong import FactorizationMachineBlock, LinearCompression
 from tests.recsys_nas.modules.layers import close, filled, given, num_parameters, random_inputs, randomised, sizes_of
 
@@ -127,8 +129,10 @@ def test_attention_pooling_does_not_mind_the_order_of_tokens() -> None:
 @pytest.mark.parametrize(
     ("layer", "parameters"),
     [
+        (BilinearFusion(Shape(16, 0, 16, 8, 32)), 8 * (16 + 32 + 16 * 32) + 8),
+        (FieldGate(Shape(13, 26, 16, 8)), 26 * 13 + 26 + 8 * 26 + 8),
         (LowRankCross(Shape(429, 0, 16, 64)), 2 * 16 * 429 + 429 + 64 * 429 + 64),
-        # Lian et al., 2018, section 3.3.1: H_k H_(k-1) m for layer k.
+        # Lian et al., 2018, section 3.2.1: H_k H_(k-1) m for layer k.
         (CompressedInteraction(Shape(0, 26, 16, 64)), 32 * 26 * 26 + 32 * 32 * 26),
         (LinearCompression(Shape(0, 26, 16, 32)), 32 * 26),
         (FactorizationMachineBlock(Shape(0, 26, 16, 8)), 26 * 4 + 2 * 104 + 128 * 104 + 128 + 128 * 128 + 128),
@@ -146,3 +150,26 @@ def test_attention_divides_by_the_root_of_the_dimensions() -> None:
     expected = F.layer_norm(torch.tensor([2 * math.log(3) + 0.75, 0, 0, 0]).double(), (4,))
     output = layer(given(tokens=[[1, 0, 0, 0], [0, 0, 0, 0]], dim=4))
     torch.testing.assert_close(output, F.layer_norm(expected, (4,)).unsqueeze(0), rtol=1e-6, atol=1e-6)
+
+
+def test_bilinear_fusion_by_hand() -> None:
+    layer = BilinearFusion(Shape(2, 0, 1, 1, 3))
+    filled(layer, left=[1, 10], right=[0.5, 0, 0], products=[[1, 0, 2], [0, 3, 0]], bias=[0.25])
+    # 2 + 30 + .5 * 4 + 2 * 4 + 2 * 2 * 6 + 3 * 3 * 5 + .25
+    assert layer(given([2, 3], right=[4, 5, 6])).tolist() == [[111.25]]
+
+
+def test_bilinear_fusion_is_pytorchs_bilinear_map_beside_linear_ones() -> None:
+    shape = Shape(3, 0, 1, 5, 4)
+    layer, inputs = randomised(BilinearFusion(shape)), random_inputs(shape)
+    expected = F.bilinear(inputs.dense, inputs.right, layer.products.view(5, 3, 4), layer.bias)
+    close(layer(inputs), expected + inputs.dense @ layer.left.T + inputs.right @ layer.right.T)
+
+
+def test_field_gate_by_hand() -> None:
+    layer = filled(FieldGate(Shape(1, 2, 2, 1)), gate=[0, math.log(3)], mix=[1, 10], mix_bias=[0.5])
+    # Gates of 1 and 2 sigmoid(-ln 3) = 1/2: (1, 2) + 10 / 2 (4, 6)
+    tokens = given([-1], [[1, 2], [4, 6]], dim=2)
+    assert layer(tokens).flatten().tolist() == pytest.approx([21.5, 32.5])
+    same_size = filled(FieldGate(Shape(1, 2, 2, 2)), gate=[0, math.log(3)])
+    assert same_size(tokens).flatten().tolist() == pytest.approx([1, 2, 2, 3])

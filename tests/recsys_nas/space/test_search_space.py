@@ -76,8 +76,8 @@ def test_a_choice_outside_the_space_is_refused() -> None:
 @pytest.mark.parametrize(
     ("dense", "sparse", "message"),
     [
-        (("crosss",), (), r"space\.dense_modules: no module is named 'crosss'; did you mean 'cross'\? known: cross, dot_product"),
-        ((), ("zzz",), r"space\.sparse_modules: no module is named 'zzz'; known: cross"),
+        (("crosss",), (), r"space\.dense_modules: no module is named 'crosss'; did you mean 'cross'\? known: attention_pooling, "),
+        ((), ("zzz",), r"space\.sparse_modules: no module is named 'zzz'; known: attention_pooling, "),
         (("embedded_fc",), (), r"'embedded_fc' makes the sparse stream; move it to space\.sparse_modules"),
         ((), ("fm",), r"'fm' makes the dense stream; move it to space\.dense_modules"),
         (("fm", "linear", "fm"), (), "a module is named twice"),
