@@ -110,6 +110,11 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--resume", action="store_true", help="insist that --out holds work to go on with; without it a run also does, if there is"
     )
     _add_rules(verb)
+    steps = verb.add_argument_group("one step at a time, as jobs of a cluster (`torchx run launch/prep.py` starts them)")
+    steps.add_argument(
+        "--stage", choices=["plan", "count", "vocabulary", "shards", "manifest"], help="in this order; count with frequency only"
+    )
+    steps.add_argument("--day", type=int, help="the day of a count or shards stage")
     verb.set_defaults(run=_run)
 
 
@@ -130,8 +135,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from data_prep.pool import default_workers
     from data_prep.prepare import prepare, require_work
 
+    if arguments.stage:
+        return _run_stage(arguments)
     start = time.monotonic()
-    options, workers = _options(arguments), arguments.workers or default_workers()
+    options, workers = options_of(arguments), arguments.workers or default_workers()
     logs = find_logs(arguments.input)
     if arguments.resume:
         require_work(arguments.out)
@@ -142,7 +149,36 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _options(arguments: argparse.Namespace) -> PrepareOptions:
+def _run_stage(arguments: argparse.Namespace) -> int:
+    from data_prep import stages
+    from data_prep.inputs import find_logs
+    from data_prep.job_progress import JobProgress
+    from data_prep.pool import default_workers
+
+    root, options, workers, day = arguments.out, options_of(arguments), arguments.workers or default_workers(), arguments.day
+    if (day is None) != (arguments.stage not in (stages.COUNT, stages.SHARDS)):
+        raise DataError(
+            f"--stage {arguments.stage} {'needs the --day it is for' if day is None else 'is one for all days: leave out --day'}"
+        )
+    if arguments.stage == stages.PLAN:
+        days = stages.plan(root, find_logs(arguments.input), options, workers)
+        print(f"planned days {', '.join(str(source.day) for source in days)} of {root}")
+    elif arguments.stage == stages.VOCABULARY_STAGE:
+        stages.vocabulary(root, options, workers)
+    elif arguments.stage == stages.MANIFEST_STAGE:
+        print(f"{len(stages.manifest(root, options).days)} days in {root}")
+    else:
+        stage = stages.count if arguments.stage == stages.COUNT else stages.shards
+        stage(root, options, day, JobProgress(root, arguments.stage, stages.planned_day(root, day)))
+    return 0
+
+
+def parse_run(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of `data-prep run`, for whoever passes them on to its stages; ends the process as argparse does for wrong ones."""
+    return _parser().parse_args(["run", *words])
+
+
+def options_of(arguments: argparse.Namespace) -> PrepareOptions:
     """The rules asked for. Raises DataError for rules that do not go together."""
     from data_prep.options import DEFAULT_BUCKETS, DEFAULT_THRESHOLD, MAX_ROWS, PrepareOptions, read_schema
 

@@ -73,7 +73,7 @@ def _with_vocabulary(root: Path, sources: Sequence[DaySource], options: PrepareO
 
 def _write_days(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> int:
     waiting = waiting_days(root, sources, options)
-    require_free(root, sum(map(_shard_bytes, waiting)))
+    require_free(root, sum(map(shard_bytes, waiting)))
     index = index_of(root, options, workers) if waiting else ()
     _run_days("run", prepare_day, [DayTask(source, root, options, index) for source in waiting], workers)
     return len(waiting)
@@ -178,7 +178,7 @@ def _same_source(root: Path, source: DaySource, finished: Mapping[int, DayEntry]
     return True
 
 
-def _shard_bytes(source: DaySource) -> float:
+def shard_bytes(source: DaySource) -> float:
     """About what the day's shards will take on disk."""
     return SHARD_BYTES_PER_RAW_BYTE * sum(map(_raw_bytes, source.files))
 
