@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
 from recsys_nas.config import SpaceConfig
-from recsys_nas.space import Architecture, Block, Gate, SearchSpace, SpaceRules, space_from_config
+from recsys_nas.space import NAMED_SPACES, Architecture, Block, Gate, SearchSpace, SpaceRules, space_from_config
 from tests.recsys_nas.random_networks import spaces_and_gates
 
 SMALL = SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), ("fm", "linear"), ("embedded_fc",)))
@@ -89,8 +91,51 @@ def test_a_space_that_cannot_be_is_refused(dense: tuple[str, ...], sparse: tuple
         SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), dense, sparse))
 
 
+RULES = SpaceRules(2, (8,), (5,), ("fm", "linear"), ("embedded_fc",))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dense_widths": ()}, r"space\.dense_widths = \[\]: must name at least one width"),
+        ({"token_counts": (4, 0)}, r"space\.token_counts = \[4, 0\]: "),
+        ({"dense_widths": (4, 4)}, r"space\.dense_widths = \[4, 4\]: "),
+        ({"num_blocks": 0}, r"space\.num_blocks = 0: must be at least 1"),
+        ({"max_sources": 0}, r"space\.max_sources = 0: must be at least 1"),
+        ({"merger_tokens": -1}, r"space\.merger_tokens = -1: must be at least 0"),
+        ({"connect": "any"}, r"space\.connect = 'any': goes with pick = 'one' only"),
+        ({"merger_tokens": 8}, r"space\.merger_tokens = 8: goes with pick = 'one' only"),
+        ({"head": "last"}, r"space\.head = 'last': goes with pick = 'one' only"),
+        ({"pick": "one", "sparse_modules": ()}, r"space\.pick = 'one': needs at least one module in dense_modules and one in"),
+    ],
+)
+def test_rules_that_contradict_each_other_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(RULES, **change)
+
+
+def test_a_split_stem_needs_numeric_features() -> None:
+    with pytest.raises(ValueError, match=r"space\.stem = 'split': the data has no numeric features"):
+        SearchSpace(0, 3, 4, replace(RULES, stem="split"))
+    SearchSpace(0, 3, 4, RULES)
+
+
+def test_a_space_without_gates_says_so() -> None:
+    for rules in (NAMED_SPACES["nasrec_small"], replace(RULES, dense_widths=(8, 4))):
+        with pytest.raises(ValueError, match="a differentiable search needs a gate a module, so pick = 'any', one dense width"):
+            SearchSpace(2, 3, 4, rules).gates  # noqa: B018
+
+
 def test_the_space_of_a_config_takes_every_setting() -> None:
     config = SpaceConfig(
         num_blocks=2, dense_widths=(8,), token_counts=(5,), dense_modules=("fm", "linear"), sparse_modules=("embedded_fc",)
     )
     assert space_from_config(config, num_dense=2, num_sparse=3, embedding_dim=4) == SMALL
+    assert [field.name for field in fields(SpaceConfig)] == ["name", *(field.name for field in fields(SpaceRules))]
+
+
+@pytest.mark.parametrize("name", NAMED_SPACES)
+def test_a_named_space_keeps_its_rules_but_for_those_that_are_set(name: Any) -> None:
+    assert SpaceConfig(name).rules == NAMED_SPACES[name]
+    assert SpaceConfig(name, dense_widths=(4, 8)).rules == replace(NAMED_SPACES[name], dense_widths=(4, 8))
+    assert SpaceConfig(name, linear_skip=not NAMED_SPACES[name].linear_skip).rules.linear_skip is not NAMED_SPACES[name].linear_skip
