@@ -57,6 +57,17 @@ def test_mixed_dot_product_leaves_out_what_has_its_size() -> None:
     assert MixedDotProduct.flops(Shape(2, 3, 2, 6)) == 2 * 4 * 4 * 2
 
 
+def test_a_shared_layer_holds_the_maps_that_it_leaves_out_itself() -> None:
+    names = ["to_token", "to_token_bias", "mix", "mix_bias", "output", "output_bias"]
+    # One that needs no map of its own, for a part that needs all; and the other way round.
+    bare = MixedDotProduct(Shape(2, 3, 2, 6), shared=True)
+    assert list(bare.slices(Part(torch.tensor([1]), torch.tensor([0, 1, 2]), torch.arange(0), 2))) == names
+    assert list(sizes_of(bare)) == names
+    close(randomised(bare)(given([1, 2], [[3, 0], [0, 1], [1, 1]], dim=2)), torch.tensor([[3, 2, 0, 3, 3, 1.0]]).double())
+    needy = MixedDotProduct(Shape(4, 5, 2, 6), shared=True)
+    assert needy.slices(Part(torch.tensor([0, 3]), torch.tensor([0, 2, 4]), torch.arange(0), 6)) == {}
+
+
 def test_sigmoid_gating_by_hand() -> None:
     layer = filled(
         SigmoidGating(Shape(2, 0, 1, 1, 2)), gate=[[0, 0], [1, -1]], gate_bias=[0, math.log(3)], output=[10, 100], output_bias=[0.5]

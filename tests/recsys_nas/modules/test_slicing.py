@@ -147,6 +147,16 @@ def test_a_module_may_read_nothing_but_one_of_its_streams(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_inputs_of_zeros_have_outputs_and_gradients(name: str) -> None:
+    layer = LAYERS[name](FULL).double()
+    read = Inputs(*(torch.zeros_like(x, requires_grad=True) for x in inputs(FULL)))
+    output = layer(read)
+    assert output.isfinite().all()
+    gradients = torch.autograd.grad(output.sum(), [*read, *layer.parameters()], allow_unused=True)
+    assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @given(shape=shapes(largest=20))
 @settings(max_examples=15)
 def test_flops_are_those_that_torch_counts(name: str, shape: Shape) -> None:
