@@ -1,4 +1,4 @@
-"""Modules of Wide & Deep, DLRM, DCNv2, FM, NASRec and AutoInt against their formulas, written out: loops over pairs, PyTorch's attention."""
+"""Modules of Wide & Deep, DLRM, DCNv2, FM, NASRec and AutoInt against their formulas: loops over pairs, PyTorch's attention."""
 
 from __future__ import annotations
 
