@@ -70,9 +70,29 @@ def _parser() -> argparse.ArgumentParser:
     quantise.add_argument("--seed", type=int, help="which of its trainings (default: the first of retrain.seeds)")
     quantise.add_argument("--dtype", nargs="+", choices=["float16", "int8", "int4"], default=["int8"], help="default int8")
 
+    _add_cost_options(
+        verb(
+            "cost",
+            _cost,
+            "what an architecture, or a model of the zoo, costs to serve: FLOPs, bytes, parameters, and its time on a device at best",
+            "recsys-nas cost runs/demo/architecture.json --schema data/demo/shards --device h200 --batch 1024",
+        )
+    )
+
     show = verb("show", _show, "print an architecture: blocks, inputs, cost by module", "recsys-nas show runs/demo/architecture.json")
     show.add_argument("architecture", type=Path)
     return parser
+
+
+def _add_cost_options(cost: argparse.ArgumentParser) -> None:
+    cost.add_argument("model", help="an architecture file, or a name of the zoo such as dcnv2")
+    cost.add_argument("--schema", required=True, help="a folder of shards, criteo, or the TOML of a table of your own")
+    cost.add_argument("--device", default="cpu", help="cpu, a100, h100 or h200 (default cpu)")
+    cost.add_argument("--batch", type=int, default=1024, help="examples scored together (default 1024)")
+    cost.add_argument("--dtype", default="float32", help="of weights and activations: float32 or bfloat16 (default float32)")
+    cost.add_argument("--tables", default="float32", help="of embedding tables: float32, float16, int8 or int4 (default float32)")
+    cost.add_argument("--dim", type=int, help="width of the embeddings, for a model of the zoo")
+    cost.add_argument("--json", action="store_true", help="print all of it as JSON")
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -137,6 +157,13 @@ def _quantise(arguments: argparse.Namespace) -> int:
     with process_group() as ranks:
         for report in quantise_model(run, arguments.model, seed, arguments.dtype, ranks):
             print(summary(report))
+    return SUCCESS
+
+
+def _cost(arguments: argparse.Namespace) -> int:
+    from recsys_nas.cost.command import run_cost
+
+    run_cost(arguments)
     return SUCCESS
 
 

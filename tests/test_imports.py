@@ -31,7 +31,10 @@ RULES = (
     Rule("recsys_nas", ("recsys_nas", "embeddings", "data_prep")),
     Rule("recsys_nas.space", ("recsys_nas.space",), TORCH),
     Rule("recsys_nas.modules", ("recsys_nas.modules", "recsys_nas.space")),
-    Rule("recsys_nas.cost", ("recsys_nas.cost", "recsys_nas.modules", "recsys_nas.space", "recsys_nas.model", "embeddings")),
+    Rule(
+        "recsys_nas.cost",
+        tuple(f"recsys_nas.{name}" for name in ("cost", "modules", "space", "model", "zoo")) + ("embeddings", "data_prep"),
+    ),
     Rule("recsys_nas.search", PACKAGES[:3], ("recsys_nas.training", "recsys_nas.jobs")),
     Rule("recsys_nas.report", PACKAGES[:3], TORCH),
     Rule("recsys_nas.doctor", ("recsys_nas.doctor",), TORCH),

@@ -110,6 +110,22 @@ MODELS: dict[str, ZooModel] = {
             "code",
             "lcb and fmb in one block are summed, not joined, and nothing normalises after the residual",
         ),
+        ZooModel(
+            "dhen",
+            "Zhang et al., DHEN, 2022, arXiv:2203.11014",
+            "4 layers of linear, dot product and cross (width 128), embedded FC and self-attention (16 tokens)",
+            "ours: the paper prints no sizes",
+            "architecture",
+            "near: it normalises each module where DHEN normalises the sum of a layer and its shortcut",
+        ),
+        ZooModel(
+            "nasrecnet",
+            "Zhang et al., NASRec, 2023, arXiv:2207.07187",
+            "what NASRec-Small found on Criteo: 7 blocks",
+            "https://github.com/facebookresearch/NasRec, nasrec/configs/criteo",
+            "architecture",
+            "exact",
+        ),
     )
 }
 

@@ -72,7 +72,7 @@ def test_every_model_of_the_catalogue_has_a_network() -> None:
     assert all(model.name == name for name, model in MODELS.items())
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(ONCE))
 def test_flops_and_parameters_are_those_counted_by_hand(name: str) -> None:
     network = NETWORKS[name](*CRITEO)
     assert counted_flops(network, *CRITEO) == flops(name)
@@ -80,6 +80,8 @@ def test_flops_and_parameters_are_those_counted_by_hand(name: str) -> None:
 
 
 def test_the_figures_by_hand_are_these() -> None:
+    # Those that are Architectures alone have their figures in test_architectures.py.
+    assert set(MODELS) - set(ONCE) == {"nasrecnet", "dhen"}
     assert {name: (flops(name), parameters(name)) for name in ONCE} == {
         "dlrm": (972_064, 475_985),
         "dcnv2": (2_089_104, 1_047_040),
@@ -98,7 +100,8 @@ def test_the_figures_by_hand_are_these() -> None:
 def test_every_parameter_learns(name: str) -> None:
     torch.manual_seed(0)
     network = NETWORKS[name](4, 5, 8)
-    dense, tokens, labels = torch.rand(64, 4), torch.randn(64, 5, 8, requires_grad=True), torch.rand(64).round()
+    # Small embeddings, as tables have them at first: some networks have no normalisation and raise them to high powers.
+    dense, tokens, labels = torch.rand(64, 4), (0.1 * torch.randn(64, 5, 8)).requires_grad_(), torch.rand(64).round()
     logits = network(dense, tokens)
     assert logits.shape == (64,)
     before = nn.functional.binary_cross_entropy_with_logits(logits, labels)
