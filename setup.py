@@ -54,8 +54,8 @@ setup(
     extras_require={**DEVICE, "dev": DEVELOPMENT},
     entry_points={
         "console_scripts": ["recsys-nas = recsys_nas.cli:main", "data-prep = data_prep.cli:main"],
-        # The function `py` of launch/search.py becomes the component `launch/search.py`. Registering any component hides
+        # The function `py` of launch/search.py becomes the component `launch/search.py`, and so with prep. Registering any component hides
         # TorchX's own, so its package is registered again; a name that starts with "_" adds no prefix.
-        "torchx.components": ["launch/search = launch.search", "_torchx = torchx.components"],
+        "torchx.components": ["launch/search = launch.search", "launch/prep = launch.prep", "_torchx = torchx.components"],
     },
 )

@@ -31,7 +31,7 @@ def read_figures(job: Job, since: float) -> Figures | None:
     A job with several folders (seeds) works through them in turn, so its share counts the finished ones.
     """
     open_folders = [folder for folder in job.folders if not (folder / job.result).exists()]
-    newest = max((folder / METRICS for folder in open_folders), key=_modified, default=None)
+    newest = job.metrics or max((folder / METRICS for folder in open_folders), key=_modified, default=None)
     if newest is None or _modified(newest) < since:
         return None
     try:
@@ -43,11 +43,12 @@ def read_figures(job: Job, since: float) -> Figures | None:
 def _figures(raw: dict[str, float], finished: int, folders: int) -> Figures:
     rows, total = int(raw.get("rows", 0)), int(raw.get("total_rows", 0))
     rate, left = raw.get("rows_per_second"), raw.get("seconds_left")
+    share = raw.get("share", rows / total if total else 0.0)
     others = folders - finished - 1
     if left is not None and rate:
         left += others * total / rate
     return Figures(
-        share=(finished + (rows / total if total else 0.0)) / folders,
+        share=min(1.0, (finished + share) / folders),
         rows=rows,
         total_rows=total,
         rows_per_second=rate,

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torchx
 from torchx.components.dist import ddp
-from torchx.specs import AppDef
+from torchx.specs import AppDef, Resource, Role
 
 from data_prep.shards import day_folder
 from recsys_nas.config import Config, LaunchConfig, parse_days
@@ -21,7 +22,7 @@ RETRAIN_MODULE = "recsys_nas.jobs.retrain"
 class Job:
     """One unit of work: `module` run with `arguments`, done when the file `result` lies in each of its `folders`.
 
-    It may start once all files in `needs` exist.
+    It may start once all files in `needs` exist. Its figures are appended to `metrics`, or else to a file in its folders.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Job:
     folders: tuple[Path, ...]
     result: str
     needs: tuple[Path, ...] = ()
+    metrics: Path | None = None
 
     @property
     def title(self) -> str:
@@ -115,3 +117,16 @@ def ddp_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str
     shell, torchrun = role.args
     role.args = [shell, f"exec python -m launch.child {torchrun}"]
     return app
+
+
+def process_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:
+    """The job as one process, without torchrun, that ends with whoever started it."""
+    role = Role(
+        name=job.module.rpartition(".")[2],
+        image=torchx.IMAGE,
+        entrypoint="python",
+        args=["-m", "launch.child", "python", "-m", job.module, *job.arguments],
+        env={"PYTHONUNBUFFERED": "1", **environment},
+        resource=Resource(cpu=launch.cpus, gpu=0, memMB=launch.memory_mb),
+    )
+    return AppDef(name=job.name, roles=[role])

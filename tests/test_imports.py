@@ -41,7 +41,7 @@ RULES = (
     Rule("launch", PACKAGES, TORCH),
 )
 
-LOADS_NO_TORCH = ("data_prep.cli", "recsys_nas.space", "recsys_nas.config", "recsys_nas.cli", "launch.search", "launch.controller")
+LOADS_NO_TORCH = ("data_prep.cli", "recsys_nas.space", "recsys_nas.config", "recsys_nas.cli", "launch.search", "launch.controller", "launch.prep_controller")
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 8
 EXCEPTIONS: dict[str, str] = {}

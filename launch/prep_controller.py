@@ -1,0 +1,128 @@
+"""The controller of a preparation: one TorchX job a day and stage, then the manifest over all days.
+
+    python -m launch.prep_controller --input 'raw/day_*' --out shards/ [options of data-prep run] [--launch launch.scheduler=slurm]
+
+`torchx run launch/prep.py --input ... --out ...` runs this. Jobs are stages of `data-prep run` (`data_prep.stages`), which share the
+output's disk; all state lies in its work folder, so that the same command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from torchx.runner import get_runner
+
+from data_prep import stages
+from data_prep.cli import options_of, parse_run
+from data_prep.day_jobs import COUNTS_FILE, DAY_FILE
+from data_prep.errors import DataError
+from data_prep.inputs import DaySource, find_logs
+from data_prep.job_progress import progress_file
+from data_prep.options import PrepareOptions
+from data_prep.pool import default_workers
+from data_prep.shards import day_folder
+from data_prep.vocabulary import VOCABULARY, VOCABULARY_FILE
+from data_prep.work_folder import counts_folder, index_folder, work_folder
+from launch.controller import JOB_FAILED, USER_ERROR
+from launch.devices import slots
+from launch.errors import LaunchError
+from launch.jobs import Job, process_app
+from launch.lock import run_lock
+from launch.process import STOPPED, put_own_commands_first
+from launch.progress import Tally, progress
+from launch.queue import JobQueue
+from launch.stop import EXIT_CODE, Stop, Stopped
+from recsys_nas.config import ConfigError, LaunchConfig, load_config
+
+MODULE = "data_prep.cli"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 a job failed, 2 something to mend first, 130 stopped."""
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.prep_controller", description="Prepare logs, one job a day.", allow_abbrev=False
+    )
+    parser.add_argument("--launch", action="append", default=[], metavar="launch.NAME=VALUE", help="how jobs are launched")
+    own, words = parser.parse_known_args(arguments)
+    asked = parse_run(words)
+    logging.getLogger("torchx").setLevel(logging.ERROR)
+    put_own_commands_first()
+    try:
+        launch = load_config(os.devnull, own.launch).launch
+        with run_lock(work_folder(asked.out)):
+            options = options_of(asked)
+            sources = stages.plan(asked.out, find_logs(asked.input), options, asked.workers or default_workers())
+            return run(asked.out, sources, options, words, launch)
+    except (ConfigError, DataError, LaunchError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except (Stopped, KeyboardInterrupt):
+        print(STOPPED, flush=True)
+        return EXIT_CODE
+
+
+def run(root: Path, sources: Sequence[DaySource], options: PrepareOptions, words: Sequence[str], launch: LaunchConfig) -> int:
+    """All jobs, each skipped when it is done, and the manifest; `words` are the arguments that every stage gets."""
+    stop = Stop()
+    jobs = prep_jobs(root, sources, options, words)
+    to_do = [job for job in jobs if not job.is_done]
+    room = slots(launch, len(jobs))
+    with get_runner() as runner, progress(Console(), Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
+        shown.say(f"shards of {len(sources)} days in {root}: {len(to_do)} of {len(jobs)} jobs left, {min(room.jobs, len(to_do))} at once")
+        queue = JobQueue(runner, launch, room, work_folder(root) / "logs", shown, stop, build=process_app)
+        stop.listen()
+        failures = queue.run(to_do)
+    if failures:
+        names = ", ".join(job.title for job in jobs if job.name in failures)
+        print(f"error: failed: {names}; finished days are kept: mend the cause and run the same command again", file=sys.stderr)
+        return JOB_FAILED
+    stop.check()
+    manifest = stages.manifest(root, options)
+    print(f"{len(manifest.days)} days, {sum(day.rows for day in manifest.days):,} rows in {root}", flush=True)
+    return 0
+
+
+def prep_jobs(root: Path, sources: Sequence[DaySource], options: PrepareOptions, words: Sequence[str]) -> tuple[Job, ...]:
+    """The jobs of the plan: with modulo one a day; with frequency counts before them, where there is no vocabulary, and its tables."""
+    shards = tuple(
+        _day_job(root, stages.SHARDS, source.day, words, root / day_folder(source.day), DAY_FILE, by_frequency=options.by_frequency)
+        for source in sources
+    )
+    if not options.by_frequency or all(job.is_done for job in shards):
+        return shards
+    counted = options.vocabulary_from is not None or (root / VOCABULARY).exists()
+    counts = tuple(
+        _day_job(root, stages.COUNT, source.day, words, counts_folder(root, source.day), COUNTS_FILE)
+        for source in (() if counted else sources)
+    )
+    vocabulary = Job(
+        name="vocabulary",
+        module=MODULE,
+        arguments=("run", *words, "--stage", stages.VOCABULARY_STAGE),
+        folders=(index_folder(root),),
+        result=VOCABULARY_FILE,
+        needs=tuple(folder / job.result for job in counts for folder in job.folders),
+    )
+    return (*counts, vocabulary, *shards)
+
+
+def _day_job(root: Path, stage: str, day: int, words: Sequence[str], folder: Path, result: str, by_frequency: bool = False) -> Job:
+    return Job(
+        name=f"{stage}-day-{day}",
+        module=MODULE,
+        arguments=("run", *words, "--stage", stage, "--day", str(day)),
+        folders=(folder,),
+        result=result,
+        needs=(index_folder(root) / VOCABULARY_FILE,) if by_frequency else (),
+        metrics=progress_file(root, stage, day),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
