@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from embeddings.initialise import initialise_tables
 from embeddings.plan import Plan, TablePlan
 from embeddings.planner import AnySharder, Machine, make_plan
 from embeddings.replicated import ReplicatedOptimizer
-from embeddings.tables import embedding_tables
+from embeddings.tables import embedding_tables, table_rows
 
 _OPTIMIZERS = {
     "rowwise_adagrad": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
@@ -37,11 +37,13 @@ _OPTIMIZERS = {
 
 @dataclass(frozen=True)
 class ShardedModel:
-    """A model with its tables sharded by `plan`. `optimizer` is that of all tables, fused and replicated ones."""
+    """A model with its tables sharded by `plan`. `optimizer` is that of all tables, fused and replicated ones;
+    `rows_by_feature` the rows of each feature's table."""
 
     model: DistributedModelParallel
     plan: Plan
     optimizer: CombinedOptimizer
+    rows_by_feature: Mapping[str, int]
 
 
 def shard(
@@ -77,7 +79,7 @@ def shard(
     for module in sharded.modules():
         if isinstance(module, ShardedEmbeddingBagCollection):
             initialise_tables(module, seed, config.init_scale)
-    return ShardedModel(sharded, plan, _tables_optimizer(sharded, plan, path, config))
+    return ShardedModel(sharded, plan, _tables_optimizer(sharded, plan, path, config), table_rows(schema, config))
 
 
 def ranks_per_host(world_size: int) -> int:

@@ -15,12 +15,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from embeddings.config import EmbeddingConfig
+from recsys_nas.training.schedules import Decay
+from recsys_nas.training.settings import TrainingConfig
 from recsys_nas.space import NAMED_SPACES, SpaceRules
 
 
@@ -85,22 +87,31 @@ class SpaceConfig:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
-    """One pass over one day: weights and gates together, under a loss that charges for serving cost."""
+class SearchConfig(TrainingConfig):
+    """One pass over one day: weights and gates together, under a loss that charges for serving cost.
+
+    `max_rows` caps the tables while searching (0: as `embedding.max_rows`).
+    """
+
+    section: ClassVar[str] = "search"
 
     batch_size: int = 256
-    learning_rate: float = 5e-3
+    max_rows: int = 0
     alpha_learning_rate: float = 3e-2
     alpha_betas: tuple[float, float] = (0.5, 0.999)
+    alpha_eps: float = 1e-8
+    alpha_weight_decay: float = 0.0
     temperature: float = 1.0
     cost_weight: float = 1e-2
     warmup_share: float = 0.3
     aggregation: Literal["mean"] = "mean"
     threshold: float = 0.5
-    checkpoint_every_steps: int = 200
 
     def __post_init__(self) -> None:
-        _positive(self, "search", "batch_size", "learning_rate", "alpha_learning_rate", "temperature", "checkpoint_every_steps")
+        super().__post_init__()
+        _positive(self, "search", "batch_size", "alpha_learning_rate", "alpha_eps", "temperature")
+        if not 0 <= self.alpha_weight_decay < math.inf or self.max_rows < 0:
+            raise ValueError("search.alpha_weight_decay and search.max_rows must be finite and 0 or more")
         if not 0 <= self.warmup_share < 1:
             raise ValueError(f"search.warmup_share = {self.warmup_share}: must lie in [0, 1)")
         if not 0 < self.threshold < 1:
@@ -112,17 +123,21 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
-class RetrainConfig:
+class RetrainConfig(TrainingConfig):
     """Training from scratch, the same for the found architecture and every model it is compared with."""
+
+    section: ClassVar[str] = "retrain"
 
     models: tuple[str, ...] = ("full_supernet", "dlrm", "dcnv2", "mlp")
     seeds: tuple[int, ...] = (0, 1, 2)
     batch_size: int = 1024
-    learning_rate: float = 5e-3
     epochs: int = 1
+    lr_decay: Decay = "linear"
+    checkpoint_every_steps: int = 500
 
     def __post_init__(self) -> None:
-        _positive(self, "retrain", "batch_size", "learning_rate", "epochs")
+        super().__post_init__()
+        _positive(self, "retrain", "batch_size", "epochs")
         if not self.seeds:
             raise ValueError("retrain.seeds is empty: name at least one seed")
         # A seed counted twice would narrow every confidence interval.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,17 @@ from torchrec import EmbeddingBagCollection
 from data_prep.schema import Schema
 from data_prep.shards import Manifest, open_manifest
 from embeddings.lookup_cost import LookupCost, lookup_cost
+from embeddings.plan_text import plan_text
 from embeddings.sharding import shard
 from embeddings.tables import table_rows
 from recsys_nas.config import Config, ConfigError, load_config
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.space import SearchSpace, space_from_config
+from recsys_nas.training.checkpoint import Checkpointer, Retention
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.reader import ReaderOptions, ShardReader
-from recsys_nas.training.trainer import Objective, Parts
+from recsys_nas.training.settings import TrainingConfig
+from recsys_nas.training.trainer import Objective, Parts, Trainer
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,12 @@ class Run:
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
+    def searching(self) -> Run:
+        """This run as a search sees it, its tables capped by `search.max_rows`."""
+        cap = self.config.search.max_rows or self.config.embedding.max_rows
+        embedding = dataclasses.replace(self.config.embedding, max_rows=cap)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, embedding=embedding))
+
     def lookup_cost(self) -> LookupCost:
         return lookup_cost(self.schema, self.config.embedding.dim)
 
@@ -68,28 +78,37 @@ class Run:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a job trains: the network, how a model holds it, and the optimizers of the dense half, by name."""
+    """What a job trains: the network, how a model holds it, the optimizers of the dense half, by name, and the rest of the rules."""
 
     network: nn.Module
-    model: Callable[[EmbeddingBagCollection, list[str], nn.Module], CtrModel]
+    model: type[CtrModel]
     optimizers: Callable[[nn.Module], Mapping[str, torch.optim.Optimizer]]
     objective: Objective
-    decay: bool
+    training: TrainingConfig
 
 
-def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: int) -> Parts:
-    """Shard the tables of a model around `recipe.network` and make its optimizers."""
-    names = [feature.name for feature in run.schema.sparse]
+def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: int, folder: Path) -> Trainer:
+    """A trainer of `recipe.network` above sharded tables, at its newest checkpoint in `folder` if there is one.
+
+    The plan of the tables is printed and written to `<folder>/plan.json`.
+    """
+    names, embedding, training = [feature.name for feature in run.schema.sparse], run.config.embedding, recipe.training
     recipe.network.to(ranks.device)
-    sharded = shard(
-        run.schema,
-        run.config.embedding,
-        lambda tables: recipe.model(tables, names, recipe.network),
-        ranks.device,
-        seed,
-        reader.options.batch_size,
-    )
-    return Parts(sharded.model, recipe.optimizers(recipe.network), recipe.objective, reader, ranks.device, recipe.decay)
+
+    def build(tables: EmbeddingBagCollection) -> CtrModel:
+        return recipe.model(tables, names, recipe.network, embedding.weight_decay)
+
+    sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size)
+    if ranks.is_first:
+        print(plan_text(sharded.plan), flush=True)
+        sharded.plan.write(folder / "plan.json")
+    overlap = embedding.pipeline == "on" or (embedding.pipeline == "auto" and ranks.device.type == "cuda")
+    optimizers = recipe.optimizers(recipe.network)
+    parts = Parts(sharded, optimizers, recipe.objective, reader, ranks.device, training.schedule, overlap)
+    retention = Retention(training.checkpoint_every_steps, training.checkpoint_keep, training.checkpoint_best)
+    trainer = Trainer(parts, Checkpointer(folder / "checkpoint", retention))
+    trainer.resume()
+    return trainer
 
 
 def read_json(path: Path) -> dict[str, object]:

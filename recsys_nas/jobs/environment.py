@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from data_prep.errors import DataError
+from embeddings.errors import TableError
 from recsys_nas.config import ConfigError
 
 USER_ERROR = 2
@@ -60,7 +61,7 @@ def run_job(main: Callable[[], None]) -> None:
     """Run a job's main function; bad input ends it with one line on stderr and exit code 2."""
     try:
         record(main)()
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, TableError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(USER_ERROR)
 

@@ -22,17 +22,14 @@ from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.model import InteractionArch
 from recsys_nas.space import load_architecture
-from recsys_nas.training.checkpoint import Checkpointer
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.metrics import calibration_bins, judge
 from recsys_nas.training.optimizers import adam
 from recsys_nas.training.roc import Roc
 from recsys_nas.training.telemetry import Telemetry
-from recsys_nas.training.trainer import LogLoss, Progress, Trainer, predict
+from recsys_nas.training.trainer import LogLoss, Progress, predict
 from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, RUN_MODELS
 from recsys_nas.zoo.networks import NETWORKS
-
-CHECKPOINT_EVERY_STEPS = 500
 
 
 def build_network(run: Run, model: str) -> nn.Module:
@@ -63,9 +60,11 @@ def retrain(run: Run, model: str, seed: int, ranks: Ranks) -> None:
     network = build_network(run, model)
     days = parse_days(run.config.data.train_days, "data.train_days")
     reader = run.reader(days, ranks, settings.batch_size, shuffle_seed=seed, epochs=settings.epochs)
-    recipe = Recipe(network, CtrModel, lambda n: {"weights": adam(n.parameters(), settings.learning_rate)}, LogLoss(), decay=True)
-    trainer = Trainer(assemble(run, recipe, reader, ranks, seed), Checkpointer(folder / "checkpoint", CHECKPOINT_EVERY_STEPS))
-    trainer.checkpointer.load(trainer)
+
+    def optimizers(network: nn.Module) -> dict[str, torch.optim.Optimizer]:
+        return {"weights": adam(network.parameters(), settings.learning_rate, eps=settings.eps, weight_decay=settings.weight_decay)}
+
+    trainer = assemble(run, Recipe(network, CtrModel, optimizers, LogLoss(), settings), reader, ranks, seed, folder)
     telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first)
     telemetry.text("config", f"```toml\n{to_toml(run.config)}\n```")
     progress = trainer.train(telemetry)

@@ -20,12 +20,11 @@ from recsys_nas.cost import module_costs
 from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.search.dnas import GatedNetwork
-from recsys_nas.training.checkpoint import Checkpointer
 from recsys_nas.training.ctr_model import SearchModel
 from recsys_nas.training.optimizers import adam
 from recsys_nas.training.reader import ShardReader
 from recsys_nas.training.telemetry import Telemetry
-from recsys_nas.training.trainer import Progress, Trainer
+from recsys_nas.training.trainer import Progress
 
 
 class CostAware:
@@ -51,6 +50,7 @@ class CostAware:
 
 def search_day(run: Run, day: int, ranks: Ranks) -> None:
     """Train from the newest checkpoint to the day's end, then write `alphas.json`; nothing is done when it is there."""
+    run = run.searching()
     folder, config = run.folder / "days" / f"day={day:02d}", run.config
     if (folder / "alphas.json").exists():
         return
@@ -58,11 +58,7 @@ def search_day(run: Run, day: int, ranks: Ranks) -> None:
     torch.manual_seed(config.seed)
     network = GatedNetwork(run.space(), run.lookup_cost().flops, config.search.temperature, config.seed * 1000 + day)
     reader = run.reader([day], ranks, config.search.batch_size, shuffle_seed=config.seed * 1000 + day)
-    trainer = Trainer(
-        assemble(run, _recipe(run, network, reader), reader, ranks, config.seed),
-        Checkpointer(folder / "checkpoint", config.search.checkpoint_every_steps),
-    )
-    trainer.checkpointer.load(trainer)
+    trainer = assemble(run, _recipe(run, network, reader), reader, ranks, config.seed, folder)
     telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first)
     telemetry.text("config", f"```toml\n{to_toml(config)}\n```")
     progress = trainer.train(telemetry)
@@ -78,12 +74,12 @@ def _recipe(run: Run, network: GatedNetwork, reader: ShardReader) -> Recipe:
     def optimizers(network: nn.Module) -> dict[str, torch.optim.Optimizer]:
         assert isinstance(network, GatedNetwork)
         return {
-            "weights": adam(network.interaction.parameters(), search.learning_rate),
-            "alphas": adam([network.alphas], search.alpha_learning_rate, search.alpha_betas),
+            "weights": adam(network.interaction.parameters(), search.learning_rate, eps=search.eps, weight_decay=search.weight_decay),
+            "alphas": adam([network.alphas], search.alpha_learning_rate, search.alpha_betas, search.alpha_eps, search.alpha_weight_decay),
         }
 
     objective = CostAware(network, search.cost_weight, int(search.warmup_share * len(reader)))
-    return Recipe(network, SearchModel, optimizers, objective, decay=False)
+    return Recipe(network, SearchModel, optimizers, objective, search)
 
 
 def _record(run: Run, network: GatedNetwork, progress: Progress) -> dict[str, Any]:

@@ -1,20 +1,40 @@
 """Saving a training job so that a kill at any moment costs little, and its resumption gives the same result.
 
-Tensors go through torch.distributed.checkpoint (DCP), which knows sharded tables; everything else is JSON beside them.
-A checkpoint is written to a side folder and renamed: a half-written one is never found.
+Tensors go through torch.distributed.checkpoint (DCP), which knows sharded tables and loads them into any other plan and
+world size; everything else is JSON beside them. A checkpoint is written to a side folder, with a checksum of each file, and
+renamed: a half-written one is never found, and a damaged one is recognised and passed over. Nothing in it is ever unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import math
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed.checkpoint.api import CheckpointException
 
 from data_prep.atomic import write_json
+from embeddings.first_rank import on_first_rank
+from recsys_nas.config import ConfigError
+from recsys_nas.training.tensor_files import CONTENTS, TensorReader, TensorWriter
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 2
+RANDOM_STATE = "rng."
+"""How the names of random states begin, which end in their rank."""
+_STATE, _CHECKSUMS, _TENSORS = "state.json", "checksums.json", "tensors"
 
 
 class Saveable(Protocol):
@@ -24,44 +44,194 @@ class Saveable(Protocol):
 
     def values(self) -> dict[str, Any]: ...
 
-    def load_values(self, values: dict[str, Any]) -> None: ...
+    def check(self, values: dict[str, Any], where: str) -> None:
+        """Raise ConfigError unless a job with these values can go on here."""
+        ...
+
+    def restored(self, values: dict[str, Any], tensors: dict[str, Any]) -> None:
+        """Take over the plain values; `tensors` are those of `tensors()` that were filled."""
+        ...
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints to keep: the newest `last`, and where `best` names a figure ("loss" or "ne") the one where it is lowest.
+
+    `every_steps` 0 saves only at the end.
+    """
+
+    every_steps: int
+    last: int = 2
+    best: str = ""
 
 
 class Checkpointer:
-    """Keeps the newest checkpoint of one job in `<folder>/step=NNNNNNNN/`; `every_steps` 0 saves only at the end."""
+    """The checkpoints of one job, in `<folder>/step=NNNNNNNN/`. Every rank calls every method."""
 
-    def __init__(self, folder: Path, every_steps: int) -> None:
+    def __init__(self, folder: Path, retention: Retention) -> None:
         self.folder = folder
-        self.every_steps = every_steps
+        self.retention = retention
 
     def load(self, job: Saveable) -> bool:
-        """Restore the newest checkpoint; False, and nothing done, on a fresh start."""
-        newest = max(self.folder.glob("step=*"), default=None)
-        if newest is None:
-            return False
-        dcp.load(job.tensors(), checkpoint_id=newest / "tensors")
-        job.load_values(json.loads((newest / "values.json").read_text(encoding="utf-8")))
-        return True
+        """Restore the newest whole checkpoint, with a warning for each damaged one before it; False on a fresh start.
 
-    def maybe_save(self, job: Saveable, step: int) -> None:
-        if self.every_steps and step % self.every_steps == 0:
-            self.save(job, step)
+        Raises ConfigError when a checkpoint is whole but of another job (`Saveable.check`).
+        """
+        for checkpoint in on_first_rank(self._newest_first):
+            faults = _faults(checkpoint)
+            if not faults:
+                _restore(checkpoint, job)
+                return True
+            if dist.get_rank() == 0:
+                _log.warning("%s is damaged (%s): it is set aside and the one before it is used", checkpoint, faults[0])
+                checkpoint.rename(_free_name(checkpoint.with_name(f"damaged-{checkpoint.name}")))
+        return False
 
-    def save(self, job: Saveable, step: int) -> None:
-        """Write the checkpoint of `step` and then remove older ones. Every rank calls it."""
-        target = self.folder / f"step={step:08d}"
-        side = self.folder / f"writing-{step:08d}"
-        if target.exists():
+    def due(self, step: int) -> bool:
+        return bool(self.retention.every_steps) and step % self.retention.every_steps == 0
+
+    def save(self, job: Saveable, step: int, figures: dict[str, float] | None = None) -> None:
+        """Write the checkpoint of `step`, then remove those that need not be kept. `figures` are what `best` may choose by."""
+        target, side = self.folder / f"step={step:08d}", self.folder / f"writing-{step:08d}"
+        if on_first_rank(target.exists):
             return
         if dist.get_rank() == 0:
             shutil.rmtree(side, ignore_errors=True)
             side.mkdir(parents=True)
         dist.barrier()
-        dcp.save(job.tensors(), checkpoint_id=side / "tensors")
+        dcp.save(job.tensors(), storage_writer=TensorWriter(side / _TENSORS))
         if dist.get_rank() == 0:
-            write_json(side / "values.json", job.values())
-            side.rename(target)
-            for other in self.folder.iterdir():
-                if other != target:
-                    shutil.rmtree(other, ignore_errors=True)
+            finite = {name: value for name, value in (figures or {}).items() if math.isfinite(value)}
+            write_json(side / _STATE, {"format_version": FORMAT_VERSION, "step": step, "figures": finite, "values": job.values()})
         dist.barrier()
+        checksums = _checksums(side)
+        if dist.get_rank() == 0:
+            write_json(side / _CHECKSUMS, checksums)
+            side.rename(target)
+            self._prune(target)
+        dist.barrier()
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("step=*"), reverse=True)
+
+    def _prune(self, newest: Path) -> None:
+        kept = set(self._newest_first()[: self.retention.last]) | {newest}
+        if best := self.best():
+            kept.add(best)
+        for other in self.folder.iterdir():
+            if other not in kept:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def best(self) -> Path | None:
+        """The checkpoint with the lowest value of the figure that `Retention.best` names; the earlier one of equals."""
+        figures = {path: _figure(path, self.retention.best) for path in reversed(self._newest_first())}
+        known = {path: value for path, value in figures.items() if value is not None}
+        return min(known, key=lambda path: known[path], default=None)
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The plain values of a checkpoint. Raises OSError, ValueError or KeyError when there are none."""
+    raw: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    if raw["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"format_version {raw['format_version']}, this program reads {FORMAT_VERSION}")
+    return raw
+
+
+def _figure(checkpoint: Path, name: str) -> float | None:
+    if not name:
+        return None
+    try:
+        value = read_state(checkpoint)["figures"].get(name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return None if value is None else float(value)
+
+
+def _restore(checkpoint: Path, job: Saveable) -> None:
+    values = on_first_rank(lambda: read_state(checkpoint)["values"])
+    job.check(values, str(checkpoint))
+    reader = TensorReader(checkpoint / _TENSORS)
+    saved, tensors = reader.sizes(), job.tensors()
+    wanted = {_name_there(name, saved): tensor for name, tensor in tensors.items()}
+    _check_sizes(saved, {name: _size(tensor) for name, tensor in wanted.items()}, str(checkpoint))
+    try:
+        dcp.load(wanted, storage_reader=reader)
+    except CheckpointException as error:  # a BaseException, raised on every rank
+        reason = str(next(iter(error.failures.values()))[0]).strip().splitlines()[0]
+        raise ConfigError(f"{checkpoint} was not written by this program ({reason}): nothing in it was run; remove it") from error
+    job.restored(values, wanted)
+
+
+def _name_there(name: str, saved: Mapping[str, tuple[int, ...]]) -> str:
+    """A rank beyond those that saved takes over the random state of rank 0: all ranks are seeded alike."""
+    return f"{name.rpartition('.')[0]}.0" if name.startswith(RANDOM_STATE) and name not in saved else name
+
+
+def _check_sizes(saved: Mapping[str, tuple[int, ...]], mine: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raise ConfigError, on every rank, unless the tensors of the checkpoint are those of the job."""
+    wanted = _merged(dict(mine))
+    todo = "it is of another model or another set of tables; give the run another name, or remove the checkpoint"
+    for name in sorted(set(wanted) | set(saved)):
+        if name.startswith(RANDOM_STATE) or saved.get(name) == wanted.get(name):
+            continue
+        there, here = (f"{list(sizes[name])}" if name in sizes else "nothing" for sizes in (saved, wanted))
+        raise ConfigError(f"{where} holds {there} for {name} where this job has {here}: {todo}")
+
+
+def _size(tensor: Any) -> tuple[int, ...]:
+    return tuple(tensor.metadata().size if isinstance(tensor, ShardedTensor) else tensor.shape)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """A digest of every file below `folder`, each read by one of the ranks."""
+    files = on_first_rank(lambda: sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
+    mine = {name: _digest(folder / name) for name in files[dist.get_rank() :: dist.get_world_size()]}
+    return _merged(mine)
+
+
+def _faults(checkpoint: Path) -> list[str]:
+    """What is wrong with a checkpoint, the same list on every rank; empty when it is whole."""
+    expected, fault = on_first_rank(lambda: _expected(checkpoint))
+    if fault:
+        return [fault]
+    mine = {}
+    for name in sorted(expected)[dist.get_rank() :: dist.get_world_size()]:
+        try:
+            if _digest(checkpoint / name) != expected[name]:
+                mine[name] = f"{name} is not what was written"
+        except OSError as error:
+            mine[name] = f"{name}: {error.strerror}"
+    return list(_merged(mine).values())
+
+
+def _expected(checkpoint: Path) -> tuple[dict[str, str], str]:
+    """The digests a checkpoint should have, or why it has none."""
+    try:
+        expected = json.loads((checkpoint / _CHECKSUMS).read_text(encoding="utf-8"))
+        read_state(checkpoint)
+        missing = {_STATE, f"{_TENSORS}/{CONTENTS}"} - set(expected)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {}, f"{type(error).__name__}: {error}"
+    return expected, f"{min(missing)} is not among its checksums" if missing else ""
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _merged(mine: dict[str, T]) -> dict[str, T]:
+    """The entries of all ranks, by name, on every rank."""
+    parts: list[dict[str, T]] = [mine]
+    if dist.get_world_size() > 1:
+        parts = [{}] * dist.get_world_size()
+        dist.all_gather_object(parts, mine)
+    return {name: part[name] for part in parts for name in sorted(part)}
+
+
+def _free_name(path: Path) -> Path:
+    number = 0
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{path.name}.{number}")
+    return path

@@ -1,31 +1,62 @@
-"""A whole model: sharded tables below, an interaction network above."""
+"""A whole model: sharded tables below, an interaction network above.
+
+TorchRec's pipeline traces `forward` down to the tables, so that here the batch is only read by attribute, and whatever
+computes is a module of its own.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchrec import EmbeddingBagCollection
+from torchrec import EmbeddingBagCollection, KeyedTensor
 
+from embeddings.decay import decayed
 from embeddings.tables import tokens_by_name
 from recsys_nas.training.reader import Batch
 
 
 class CtrModel(nn.Module):
-    """Looks a batch up and hands it to `network`, a module from `[B, I]` and `[B, F, D]` to logits `[B]`."""
+    """Looks a batch up and hands it to `network`, a module from `[B, I]` and `[B, F, D]` to logits `[B]`.
 
-    def __init__(self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module) -> None:
+    `names` are the features in the network's order, `weight_decay` that of the tables.
+    """
+
+    def __init__(self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0) -> None:
         super().__init__()
         self.tables = tables
-        self.names = names
         self.network = network
+        self.tokens = _Tokens(names, weight_decay)
 
     def forward(self, batch: Batch) -> Tensor:
-        tokens = tokens_by_name(self.tables(batch.sparse), self.names)
-        return self.network(batch.dense, tokens)
+        logits: Tensor = self.network(batch.dense, self.tokens(self.tables(batch.sparse)))
+        return logits
 
 
 class SearchModel(CtrModel):
     """The same with a network under search, which draws the noise of its gates from the step and the rows of the batch."""
 
+    def __init__(self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0) -> None:
+        super().__init__(tables, names, network, weight_decay)
+        self.rows = _RowsOfStep()
+
     def forward(self, batch: Batch) -> Tensor:
-        tokens = tokens_by_name(self.tables(batch.sparse), self.names)
-        return self.network(batch.dense, tokens, batch.index, slice(batch.start, batch.start + len(batch.labels)), batch.step_rows)
+        tokens = self.tokens(self.tables(batch.sparse))
+        logits: Tensor = self.network(batch.dense, tokens, batch.index, self.rows(batch), batch.step_rows)
+        return logits
+
+
+class _Tokens(nn.Module):
+    """From what the tables return, in the order of the plan, to `[B, F, D]` in the order of `names`."""
+
+    def __init__(self, names: list[str], weight_decay: float) -> None:
+        super().__init__()
+        self.names, self.weight_decay = names, weight_decay
+
+    def forward(self, embeddings: KeyedTensor) -> Tensor:
+        return decayed(tokens_by_name(embeddings, self.names), self.weight_decay)
+
+
+class _RowsOfStep(nn.Module):
+    """Which rows of the step's batch this rank has."""
+
+    def forward(self, batch: Batch) -> slice:
+        return slice(batch.start, batch.start + len(batch.labels))

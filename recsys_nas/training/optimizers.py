@@ -1,19 +1,27 @@
-"""The dense half's Adam, with its state made at once, so that a checkpoint has one shape at every step; and its gradients'
-average over ranks."""
+"""All optimizers of a training job as one: the dense half's Adam and the tables' fused one, their rates, the average of gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torchrec.optim.keyed import CombinedOptimizer
+
+TABLES = "tables"
 
 
-def adam(parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
-    """Adam (Kingma and Ba, 2015) with zero moments already in place."""
-    optimizer = torch.optim.Adam(list(parameters), lr=learning_rate, betas=betas, fused=True)
+def adam(
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> torch.optim.Adam:
+    """Adam (Kingma and Ba, 2015) with zero moments already in place, so that a checkpoint has one shape at every step."""
+    optimizer = torch.optim.Adam(list(parameters), lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             zeros = {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
@@ -21,9 +29,52 @@ def adam(parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[
     return optimizer
 
 
-def state_by_name(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Any]:
-    """The optimizer's own tensors under `<parameter>.<state>`; loading into them in place restores it."""
-    return {f"{names[parameter]}.{key}": value for parameter, state in optimizer.state.items() for key, value in state.items()}
+class JobOptimizer:
+    """Steps the dense half's optimizers, by name, and that of the tables together.
+
+    `factor` gives what all rates are multiplied by in the coming step. `before_update` runs between the backward pass and
+    the update. A fused optimizer updates its tables in the backward pass, by the rate that its last `zero_grad` or `step`
+    took over: hence rates are set before gradients are cleared.
+    """
+
+    def __init__(
+        self,
+        dense: Mapping[str, torch.optim.Optimizer],
+        tables: CombinedOptimizer,
+        factor: Callable[[], float],
+        before_update: Callable[[], None],
+    ) -> None:
+        self.dense = dense
+        self.tables = tables
+        self._factor = factor
+        self._before_update = before_update
+        self._optimizers: list[Any] = [*dense.values(), tables]
+        self._full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._optimizers]
+
+    def zero_grad(self) -> None:
+        factor = self._factor()
+        for optimizer, rates in zip(self._optimizers, self._full_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimizer.zero_grad()
+
+    def step(self) -> None:
+        average_gradients(self.dense.values())
+        self._before_update()
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+    def tensors(self, names: Mapping[Tensor, str]) -> dict[str, Any]:
+        """Every tensor of state by name: `tables.<table>.<state>` and `<optimizer>.<parameter>.<state>`."""
+        tensors: dict[str, Any] = {}
+        for parameter, states in self.tables.state_dict()["state"].items():
+            # the same name whether fbgemm's fused optimizer holds it, which puts the table's into it, or the replicated one
+            table = parameter.split(".")[-2]
+            tensors |= {f"{TABLES}.{table}.{name.rpartition('.')[2]}": value for name, value in states.items()}
+        for kind, optimizer in self.dense.items():
+            for parameter, states in optimizer.state.items():
+                tensors |= {f"{kind}.{names[parameter]}.{name}": value for name, value in states.items()}
+        return tensors
 
 
 def average_gradients(optimizers: Iterable[torch.optim.Optimizer]) -> None:

@@ -38,7 +38,8 @@ def test_a_day_ends_in_gates_records_and_events(run_folder: Path, ranks: Ranks) 
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert (last["step"], last["rows"], last["total_rows"]) == (16, 2048, 2048)
     assert list(folder.glob("events.out.tfevents*"))
-    assert list((folder / "checkpoint").iterdir()) == [folder / "checkpoint" / "step=00000016"]
+    assert sorted(path.name for path in (folder / "checkpoint").iterdir()) == ["step=00000015", "step=00000016"]
+    assert json.loads((folder / "plan.json").read_text())["tables"][0]["sharding"] == "table_wise"
 
 
 def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(

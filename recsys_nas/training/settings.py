@@ -1,0 +1,46 @@
+"""What a user may set about training, the same for search and retraining. No torch here: the config is made of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from recsys_nas.training.schedules import Decay, Schedule
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The dense half's Adam, the schedule of all learning rates (tables and alphas too), and what checkpoints are kept.
+
+    `lr_...` are as in `recsys_nas.training.schedules.Schedule`. `checkpoint_keep`: how many of the newest are kept;
+    `checkpoint_best` keeps beside them the one with the lowest loss (or NE) on the rows before it.
+    """
+
+    section: ClassVar[str] = "training"
+
+    learning_rate: float = 5e-3
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    lr_decay: Decay = "constant"
+    lr_warmup_share: float = 0.0
+    lr_final_share: float = 0.0
+    lr_power: float = 2.0
+    checkpoint_every_steps: int = 200
+    checkpoint_keep: int = 2
+    checkpoint_best: Literal["", "loss", "ne"] = ""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "eps", "lr_power", "checkpoint_every_steps", "checkpoint_keep"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{self.section}.{name} = {getattr(self, name)}: must be finite and above 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"{self.section}.weight_decay = {self.weight_decay}: must be finite and 0 or more")
+        if not 0 <= self.lr_warmup_share < 1:
+            raise ValueError(f"{self.section}.lr_warmup_share = {self.lr_warmup_share}: must lie in [0, 1)")
+        if not 0 <= self.lr_final_share <= 1:
+            raise ValueError(f"{self.section}.lr_final_share = {self.lr_final_share}: must lie in [0, 1]")
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.lr_decay, self.lr_warmup_share, self.lr_final_share, self.lr_power)
