@@ -1,0 +1,250 @@
+"""What weight sharing costs a training step, against the networks it stands for and against NASRec's own supernet.
+
+    python benchmarks/supernet.py --json supernet.json [--nasrec CHECKOUT]
+
+- `gate_overhead`: a step of the gated supernet of `distdnas`, every gate on, over one of the stand-alone network with every module.
+- `path_overhead`: a step of a sampled path through `nasrec_small`'s supernet over one of the same path taken out of it.
+- `vs_nasrec`: a step of NASRec's supernet over one of ours: `nasrec_small`, batch 512, its sampling (1 + Binomial(min(n - 1, 3), 1/2)
+  sources), its optimizer (Adagrad, rate .12, epsilon .01, gradients cut at norm 5), tables of 1,000 rows on both sides. CHECKOUT is a
+  clone of https://github.com/facebookresearch/NasRec; its lazy layers need one pass with everything on before the optimizer is made.
+- `bf16_speedup`, `compile_speedup`: the stand-alone step in float32 over the same under bfloat16 autocast, and under torch.compile; and
+  what these do to the loss after the same steps.
+
+Steps are forward, backward and optimizer, on random data in memory; the cases of a pair take turns, and figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data_prep.atomic import write_json
+from recsys_nas.model import InteractionArch
+from recsys_nas.search.dnas import GatedNetwork
+from recsys_nas.space import NAMED_SPACES, Architecture, SearchSpace
+from recsys_nas.supernet import Supernet
+
+sys.path.insert(0, str(Path(__file__).parent))
+from measuring import machine
+
+NUM_DENSE, NUM_SPARSE = 13, 26
+TABLE_ROWS = 1000
+WARM_UP, STEPS = 3, 10
+
+Step = Callable[[], None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Steps of supernets against stand-alone networks and NASRec's supernet.")
+    parser.add_argument("--json", type=Path, required=True, help="where the figures go")
+    parser.add_argument("--nasrec", type=Path, help="a clone of NasRec")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each pair")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    figures: dict[str, Any] = {"machine": machine(["torch", "torchrec"]), "threads": options.threads, "repeats": options.repeats}
+    figures |= gate_overhead(options.repeats) | path_overhead(options.repeats) | faster_steps(options.repeats)
+    if options.nasrec:
+        figures |= against_nasrec(options.nasrec, options.repeats)
+    write_json(options.json, figures)
+    print(json.dumps(figures, indent=2))
+
+
+def gate_overhead(repeats: int) -> dict[str, Any]:
+    space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["distdnas"])
+    batch = Data(1024, 16)
+    gated = GatedNetwork(space, lookup_flops=0, temperature=1.0, seed=0)
+    plain = InteractionArch(space.full())
+    weights = torch.optim.Adam(gated.interaction.parameters(), lr=1e-3, fused=True)
+    alphas = torch.optim.Adam([gated.alphas], lr=1e-2, fused=True)
+    number = 0
+
+    def gates_on() -> None:
+        nonlocal number
+        for optimizer in (weights, alphas):
+            optimizer.zero_grad()
+        logits = gated(batch.dense, batch.tokens, number, slice(0, 1024), 1024)
+        (F.binary_cross_entropy_with_logits(logits, batch.labels) + 1e-2 * gated.expected_cost_share()).backward()
+        for optimizer in (weights, alphas):
+            optimizer.step()
+        number += 1
+
+    seconds = in_turn({"gates_on": gates_on, "stand_alone": adam_step(plain, batch)}, repeats)
+    return {"gate_overhead": seconds["gates_on"] / seconds["stand_alone"], "gate_seconds": seconds}
+
+
+def path_overhead(repeats: int) -> dict[str, Any]:
+    """Each repeat is another path."""
+    space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["nasrec_small"])
+    supernet, batch, generator = Supernet(space.full()), Data(512, 16), random.Random(0)
+    ratios = []
+    for _ in range(repeats):
+        member = space.sample(generator)
+        steps = {"path": sgd_step(supernet, batch, member), "stand_alone": sgd_step(supernet.extract(member), batch)}
+        seconds = in_turn(steps, 1)
+        ratios.append(seconds["path"] / seconds["stand_alone"])
+    return {"path_overhead": median(ratios), "path_overheads": sorted(ratios)}
+
+
+def faster_steps(repeats: int) -> dict[str, Any]:
+    """The full network of `distdnas` in three ways, from the same weights."""
+    space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["distdnas"])
+    batch = Data(4096, 16)
+    networks: dict[str, nn.Module] = {}
+    for name in ("float32", "bf16", "compile"):
+        torch.manual_seed(0)
+        networks[name] = InteractionArch(space.full())
+    compiled = torch.compile(networks["compile"])
+    steps = {
+        "float32": adam_step(networks["float32"], batch),
+        "bf16": adam_step(networks["bf16"], batch, bf16=True),
+        "compile": adam_step(networks["compile"], batch, call=compiled),
+    }
+    seconds = in_turn(steps, repeats)
+    losses = {name: float(loss_of(network, batch)) for name, network in networks.items()}
+    speedups = {f"{name}_speedup": seconds["float32"] / seconds[name] for name in ("bf16", "compile")}
+    return speedups | {"faster_seconds": seconds, "loss_after_equal_steps": losses}
+
+
+def against_nasrec(checkout: Path, repeats: int) -> dict[str, Any]:
+    batch = Data(512, 16)
+    cases = {"nasrec": nasrec_step(checkout, batch), "ours": our_nasrec_small_step(batch)}
+    seconds = in_turn(cases, repeats)
+    return {"vs_nasrec": seconds["nasrec"] / seconds["ours"], "nasrec_seconds": seconds}
+
+
+def nasrec_step(checkout: Path, batch: Data) -> Step:
+    sys.path.insert(0, str(checkout))
+    from nasrec.supernet.supernet import SuperNet, ops_config_lib  # type: ignore[import-not-found]
+
+    np.random.seed(0)
+    network = SuperNet(
+        num_blocks=7,
+        ops_config=ops_config_lib["autoctr"],
+        use_layernorm=True,
+        activation="relu",
+        num_embeddings=[TABLE_ROWS] * NUM_SPARSE,
+        path_sampling_strategy="full-path",
+        anypath_choice="binomial-0.5",
+    )
+    with torch.no_grad():
+        network(batch.dense, batch.ids)
+    network.configure_path_sampling_strategy("default")
+    parameters = list(network.parameters())
+    return adagrad_step(parameters, lambda: network(batch.dense, batch.ids).squeeze(1), batch)
+
+
+def our_nasrec_small_step(batch: Data) -> Step:
+    space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["nasrec_small"])
+    supernet, generator = Supernet(space.full()), random.Random(0)
+    tables = nn.ModuleList(nn.Embedding(TABLE_ROWS, 16) for _ in range(NUM_SPARSE))
+    parameters = [*tables.parameters(), *supernet.parameters()]
+
+    def logits() -> Tensor:
+        tokens = torch.stack([table(batch.ids[:, i]) for i, table in enumerate(tables)], dim=1)
+        return supernet(batch.dense, tokens, binomial_path(space, generator))
+
+    return adagrad_step(parameters, logits, batch)
+
+
+def binomial_path(space: SearchSpace, generator: random.Random) -> Architecture:
+    """A member with sources as NASRec's training draws them: modules and widths evenly, 1 + Binomial(min(n - 1, 3), 1/2) sources of n."""
+    member = space.sample(generator)
+    blocks = []
+    for number, block in enumerate(member.blocks, start=1):
+
+        def some(number: int = number) -> tuple[int, ...]:
+            count = 1 + sum(generator.random() < 0.5 for _ in range(min(number - 1, space.rules.max_sources - 1)))
+            return tuple(sorted(generator.sample(range(number), count)))
+
+        dense, sparse = some(), some()
+        modules = tuple(
+            replace(module, dense=dense if module.dense else (), sparse=sparse if module.sparse else ()) for module in block.modules
+        )
+        blocks.append(replace(block, modules=modules))
+    return replace(member, blocks=tuple(blocks))
+
+
+def adam_step(network: nn.Module, batch: Data, bf16: bool = False, call: Callable[..., Any] | None = None) -> Step:
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_of(network if call is None else call, batch, bf16=bf16).backward()
+        optimizer.step()
+
+    return step
+
+
+def sgd_step(network: nn.Module, batch: Data, *path: Architecture) -> Step:
+    """Without an optimizer's state, so that what is compared is the network."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_of(network, batch, *path).backward()
+        optimizer.step()
+
+    return step
+
+
+def adagrad_step(parameters: list[nn.Parameter], logits: Callable[[], Tensor], batch: Data) -> Step:
+    optimizer = torch.optim.Adagrad(parameters, lr=0.12, eps=1e-2)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(logits(), batch.labels).backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+
+    return step
+
+
+def loss_of(network: Callable[..., Any], batch: Data, *path: Architecture, bf16: bool = False) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = network(batch.dense, batch.tokens, *path)
+    return F.binary_cross_entropy_with_logits(logits.float(), batch.labels)
+
+
+class Data:
+    """A batch of `rows` random rows, embeddings looked up already (`tokens`) and not (`ids`)."""
+
+    def __init__(self, rows: int, dim: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.dense = torch.rand(rows, NUM_DENSE, generator=generator)
+        self.tokens = torch.randn(rows, NUM_SPARSE, dim, generator=generator) / dim**0.5
+        self.ids = torch.randint(TABLE_ROWS, (rows, NUM_SPARSE), generator=generator)
+        self.labels = (torch.rand(rows, generator=generator) < 0.25).float()
+
+
+def in_turn(cases: Mapping[str, Step], repeats: int) -> dict[str, float]:
+    """Median seconds of a step of each case, after warm-up; the cases take turns, `STEPS` steps at a time."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for repeat in range(repeats):
+        for name, step in cases.items():
+            for _ in range(WARM_UP):
+                step()
+            for _ in range(STEPS):
+                began = time.perf_counter()
+                step()
+                seconds[name].append(time.perf_counter() - began)
+        medians = ", ".join(f"{name} {1e3 * median(taken):.1f} ms" for name, taken in seconds.items())
+        print(f"{repeat + 1}/{repeats} {medians}", file=sys.stderr, flush=True)
+    return {name: median(taken) for name, taken in seconds.items()}
+
+
+if __name__ == "__main__":
+    main()
