@@ -26,7 +26,7 @@ from torchrec.optim import SGD, Adagrad, RowWiseAdagrad
 
 from data_prep.schema import Schema
 from embeddings.config import EmbeddingConfig
-from embeddings.errors import TableError
+from embeddings.errors import DoesNotFit, TableError
 from embeddings.plan import Memory, Plan, TablePlan, TableShard
 from embeddings.plan_text import human_bytes
 from embeddings.tables import embedding_tables, table_name
@@ -110,7 +110,9 @@ def make_plan(schema: Schema, config: EmbeddingConfig, machine: Machine, batch_s
         return plan
     for parameter in tables.parameters():  # for its estimates of memory
         parameter._optimizer_classes = [_OPTIMIZER_CLASSES[config.optimizer]]
-    topology, constraints = machine.topology(), _constraints(schema, config, machine)
+    constraints = _constraints(schema, config, machine)
+    with _quiet():
+        topology = machine.topology()
     share = -(-batch_size // machine.world_size)
     planner = EmbeddingShardingPlanner(
         topology=topology,
@@ -125,7 +127,7 @@ def make_plan(schema: Schema, config: EmbeddingConfig, machine: Machine, batch_s
         with _quiet():
             planner.plan(nn.ModuleDict({"tables": tables}), [AnySharder()])
     except PlannerError as error:
-        raise TableError(_why_not(error, sizes, config, machine)) from error
+        raise _why_not(error, sizes, config, machine) from error
     plans = (_table_plan(option, sizes, config) for option in planner._best_plan)
     by_name = {table.name: table for table in plans}
     return Plan(machine.world_size, machine.ranks_per_host, machine.device, machine.capacity, tuple(by_name[name] for name in sizes))
@@ -143,7 +145,7 @@ def state_bytes(optimizer: str, rows: int, columns: int) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The planner warns of every data-parallel table, on the root logger."""
+    """TorchRec warns of every data-parallel table, on the root logger, and of topologies not made by its newest factory."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -174,7 +176,7 @@ def _suitable(config: EmbeddingConfig, machine: Machine) -> list[str]:
     kinds = ["table_wise", "row_wise"]
     if config.optimizer != "rowwise_adagrad" and config.min_partition:
         kinds.append("column_wise")
-    return kinds + (["table_row_wise"] if machine.ranks_per_host < machine.world_size else [])
+    return kinds + (["table_row_wise"] if 1 < machine.ranks_per_host < machine.world_size else [])
 
 
 def _table_plan(option: ShardingOption, sizes: Mapping[str, tuple[int, int]], config: EmbeddingConfig) -> TablePlan:
@@ -190,18 +192,18 @@ def _table_plan(option: ShardingOption, sizes: Mapping[str, tuple[int, int]], co
     return TablePlan(option.name, *sizes[option.name], option.sharding_type, option.compute_kernel, tuple(shards), cost)
 
 
-def _why_not(error: PlannerError, sizes: Mapping[str, tuple[int, int]], config: EmbeddingConfig, machine: Machine) -> str:
+def _why_not(error: PlannerError, sizes: Mapping[str, tuple[int, int]], config: EmbeddingConfig, machine: Machine) -> TableError:
     if error.error_type not in (PlannerErrorType.INSUFFICIENT_STORAGE, PlannerErrorType.STRICT_CONSTRAINTS, PlannerErrorType.PARTITION):
-        return f"TorchRec's planner found no plan: {str(error).splitlines()[0]}"
+        return TableError(f"TorchRec's planner found no plan: {str(error).splitlines()[0]}")
     need = sum(rows * dim * ELEMENT_BYTES + state_bytes(config.optimizer, rows, dim) for rows, dim in sizes.values())
     largest = max(sizes, key=lambda name: sizes[name][0])
     alone = sizes[largest][0] * sizes[largest][1] * ELEMENT_BYTES + state_bytes(config.optimizer, *sizes[largest])
     room = f"{machine.world_size} x {human_bytes(machine.capacity)} ({RESERVED_SHARE:.0%} of each rank's memory kept for the rest)"
     if need > machine.world_size * machine.capacity:
         ranks = -(-need // max(machine.capacity, 1))
-        todo = f"at least {ranks} ranks, a smaller embedding.dim, or a cap by embedding.max_rows"
+        todo = f"take at least {ranks} ranks, a smaller embedding.dim, or a cap by embedding.max_rows"
     elif alone > machine.capacity:
         todo = f"allow row_wise in embedding.sharding, since {largest} alone takes {human_bytes(alone)}"
     else:
-        todo = "more ranks, row_wise in embedding.sharding, or a smaller batch_size, whose buffers count too"
-    return f"the tables do not fit: {human_bytes(need)} of weights and optimizer state into {room}; {todo}"
+        todo = "take more ranks, row_wise in embedding.sharding, or a smaller batch_size, whose buffers count too"
+    return DoesNotFit(f"the tables need {human_bytes(need)} for weights and optimizer state and have {room}; {todo}")

@@ -79,6 +79,15 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
 
+    example = "recsys-nas plan --config configs/demo.toml --world-size 2 --dry-run"
+    plan = verb("plan", _plan, "show which rank would hold which table, and whether it fits", example)
+    plan.add_argument("--config", type=Path, required=True)
+    plan.add_argument("--world-size", type=int, required=True, help="ranks of a job")
+    plan.add_argument("--phase", choices=("search", "retrain"), default="retrain", help="whose tables and batches (default: retrain)")
+    plan.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a value of the config")
+    plan.add_argument("--out", type=Path, help="where to write the plan (default: plan.json in the run folder)")
+    plan.add_argument("--dry-run", action="store_true", help="write nothing")
+
     show = verb("show", _show, "print an architecture: blocks, inputs, cost by module", "recsys-nas show runs/demo/architecture.json")
     show.add_argument("architecture", type=Path)
     return parser
@@ -165,6 +174,17 @@ def _cost(arguments: argparse.Namespace) -> int:
 
     run_cost(arguments)
     return SUCCESS
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from recsys_nas.config import load_config
+    from recsys_nas.jobs.plan import show_plan
+
+    if arguments.world_size < 1:
+        raise ValueError(f"--world-size {arguments.world_size}: must be at least 1")
+    config = load_config(arguments.config, arguments.set)
+    out = None if arguments.dry_run else arguments.out or config.run_folder / "plan.json"
+    return SUCCESS if show_plan(config, arguments.phase, arguments.world_size, out) else FAILURE
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -25,8 +25,8 @@ from tests.fabricated_shards import write_shards
 from tests.rank_processes import run_on_ranks
 from tests.recsys_nas.training.small_job import Killed, Watched, make_job, saved_tensors, train
 
-ROWWISE = {"dim": 8, "optimizer": "rowwise_adagrad"}
-ADAGRAD = {"dim": 8, "optimizer": "adagrad", "min_partition": 4}
+ROWWISE: dict[str, Any] = {"dim": 8, "optimizer": "rowwise_adagrad"}
+ADAGRAD: dict[str, Any] = {"dim": 8, "optimizer": "adagrad", "min_partition": 4}
 # 1,940 rows in batches of 96: 20 steps
 ROWS = (1536, 404)
 
@@ -44,7 +44,7 @@ def undisturbed(shards: Path, ranks: Ranks, tmp_path_factory: pytest.TempPathFac
     folders = {name: tmp_path_factory.mktemp(name) for name in ("rowwise_adagrad", "adagrad")}
     for wish in (ROWWISE, ADAGRAD):
         folder = folders[str(wish["optimizer"])]
-        train(make_job(shards, folder, EmbeddingConfig(**wish)), folder)  # type: ignore[arg-type]
+        train(make_job(shards, folder, EmbeddingConfig(**wish)), folder)
     return {name: folder / "step=00000020" for name, folder in folders.items()}
 
 
