@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from data_prep.progress import Progress
 from data_prep.schema import JaggedFeature, Schema
 from data_prep.shards import DTYPES, DayEntry, Manifest, PartEntry, open_manifest, sha256_of
+from data_prep.vocabulary import faults_in_shards
 
 ROWS_A_CHECK = 1 << 18
 
@@ -22,7 +23,7 @@ def verify(root: Path) -> tuple[Manifest, list[str]]:
     """
     manifest = open_manifest(root)
     total = sum(day.rows for day in manifest.days)
-    faults: list[str] = []
+    faults = faults_in_shards(root, manifest.parameters)
     done = 0
     with Progress("verify", total) as progress:
         for day in manifest.days:

@@ -117,6 +117,20 @@ def vocabulary_faults(folder: Path, vocabulary: Vocabulary) -> list[str]:
     return faults
 
 
+def faults_in_shards(root: Path, parameters: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the vocabulary that shards of these `parameters` were made with, a line each; of modulo nothing."""
+    if "vocabulary" not in parameters:
+        return []
+    folder = root / VOCABULARY
+    try:
+        vocabulary = open_vocabulary(folder)
+    except DataError as error:
+        return [str(error)]
+    if sha256_of(folder / VOCABULARY_FILE) != parameters["vocabulary"]:
+        return [f"{folder / VOCABULARY_FILE}: its sha256 is not the manifest's"]
+    return vocabulary_faults(folder, vocabulary)
+
+
 def adopt_vocabulary(root: Path, origin: Path) -> Vocabulary:
     """Copy the vocabulary in `origin` into `root`, unless it is there. Raises DataError when it is damaged, or `root` has another."""
     vocabulary, folder = open_vocabulary(origin), root / VOCABULARY

@@ -18,6 +18,7 @@ from data_prep.options import MAX_ROWS, PrepareOptions
 from data_prep.prepare import prepare
 from data_prep.schema import criteo_schema
 from data_prep.shards import open_manifest, open_part
+from data_prep.verify import verify
 from data_prep.vocabulary import column_file, open_vocabulary
 from tests.data_prep.test_prepare import tree
 
@@ -172,6 +173,18 @@ def test_a_damaged_vocabulary_is_told_not_used(raw: Path, copy: Path, tmp_path: 
     (copy / "vocabulary/vocabulary.json").write_text("{}")
     with pytest.raises(DataError, match="is not the record of a vocabulary"):
         run(raw, copy)
+
+
+def test_verify_looks_at_the_vocabulary_too(copy: Path) -> None:
+    assert verify(copy)[1] == []
+    flip_a_byte(copy / "vocabulary/C4.npy")
+    assert verify(copy)[1] == [f"{copy}/vocabulary/C4.npy: its sha256 is not that of vocabulary.json"]
+    record = copy / "vocabulary/vocabulary.json"
+    record.write_text(record.read_text().replace('"threshold": 3', '"threshold": 4'))
+    assert verify(copy)[1] == [f"{record}: its sha256 is not the manifest's"]
+    record.unlink()
+    (fault,) = verify(copy)[1]
+    assert fault.startswith(f"no vocabulary in {copy}/vocabulary")
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(raw: Path, shards: Path, copy: Path, tmp_path: Path) -> None:
