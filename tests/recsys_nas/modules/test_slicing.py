@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import functional_call
@@ -85,6 +85,16 @@ def shapes_and_parts(draw: st.DrawFn) -> tuple[Shape, Part]:
     return shape, part
 
 
+def part_at(dense: list[int], tokens: list[int], right: list[int], out: int) -> Part:
+    return Part(torch.tensor(dense), torch.tensor(tokens), torch.tensor(right), out)
+
+
+# Maps that only the full layer leaves out, and maps that only the part leaves out.
+BARE_LAYER = Shape(4, 3, 2, 6, 6), part_at([1], [0, 1], [0, 5], 1)
+BARE_PART = Shape(6, 5, 2, 7, 7), part_at([0, 4], [0, 2, 4], [1, 2, 3, 4, 5, 6], 6)
+BARE_MERGER = Shape(6, 5, 2, 3, 7), part_at([0, 2, 3, 5], [1, 4], [2], 2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_makes_the_stream_it_declares(name: str) -> None:
     output = LAYERS[name](FULL).double()(inputs(FULL))
@@ -106,6 +116,9 @@ def test_a_module_reads_the_streams_it_declares_and_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(sizes=shapes_and_parts())
+@example(sizes=BARE_LAYER)
+@example(sizes=BARE_PART)
+@example(sizes=BARE_MERGER)
 @settings(max_examples=25)
 def test_any_part_of_any_layer_is_a_layer_of_its_sizes(name: str, sizes: tuple[Shape, Part]) -> None:
     shape, part = sizes
@@ -158,6 +171,7 @@ def test_inputs_of_zeros_have_outputs_and_gradients(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(shape=shapes(largest=20))
+@example(shape=Shape(45, 34, 16, 48, 32))
 @settings(max_examples=15)
 def test_flops_are_those_that_torch_counts(name: str, shape: Shape) -> None:
     layer = LAYERS[name](shape).double()
