@@ -126,8 +126,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int = 1) -> Tensor:
     """Scaled dot-product attention (Vaswani et al., 2017, section 3.2) of queries `[B, Q, D]` to `[B, N, D]` -> `[B, Q, D]`, each
     head on D / heads of the dimensions.
 
-    Written as two products of matrices, so that FLOPs and memory traffic are those that are counted, on every device: of PyTorch's
-    fused attention the FLOP counter sees nothing on the CPU, and counts padded heads where a kernel pads them.
+    Written as two products of matrices, so that FLOPs and memory traffic are what is counted, on every device alike: of PyTorch's
+    fused attention, faster on a CPU, the FLOP counter sees nothing there.
     """
     head_dim = query.shape[-1] // heads
     query, key, value = (_split(x, heads) for x in (query, key, value))

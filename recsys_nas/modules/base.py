@@ -82,7 +82,8 @@ class InteractionModule(nn.Module, ABC):
 def weight(*size: int) -> nn.Parameter:
     """A matrix drawn from Xavier's uniform distribution (Glorot and Bengio, 2010)."""
     parameter = nn.Parameter(torch.empty(*size))
-    if parameter.numel():
+    # On the meta device there is nothing to draw, and trying takes most of the time of making a network without memory.
+    if parameter.numel() and not parameter.is_meta:
         nn.init.xavier_uniform_(parameter)
     return parameter
 
