@@ -52,8 +52,8 @@ def test_the_mlp_is_three_blocks_of_one_linear_module() -> None:
         linears = [code.layers[0], code.layers[2], code.layers[4], code.head]
         blocks_of = [network.get_submodule(f"blocks.{number}.linear.layer") for number in (1, 2, 3)]
         for linear, layer in zip(linears, blocks_of, strict=False):
-            linear.weight.copy_(layer.weight)  # type: ignore[operator,union-attr,arg-type]
-            linear.bias.copy_(layer.bias)  # type: ignore[operator,union-attr,arg-type]
+            linear.weight.copy_(layer.weight)  # type: ignore[operator,arg-type]
+            linear.bias.copy_(layer.bias)  # type: ignore[operator,arg-type]
         code.head.weight.copy_(network.head)
         code.head.bias.copy_(network.bias)
     batch = inputs(architecture, 5, torch.float32)

@@ -60,7 +60,7 @@ def linears(module: nn.Module) -> list[nn.Module]:
     return [part for part in module.modules() if isinstance(part, nn.Linear | nn.LayerNorm | nn.Conv1d)]
 
 
-def wukong_pairs(ours: Wukong, theirs: Any) -> list[tuple[nn.Module, nn.Module]]:
+def wukong_pairs(ours: Any, theirs: Any) -> list[tuple[nn.Module, nn.Module]]:
     pairs = mlp_pairs(ours.head, theirs.fc)
     for layer, other in zip(ours.layers, theirs.wukong_stack, strict=True):
         pairs += [(layer.fm.norm, other.fmb.layer_norm), *mlp_pairs(layer.fm.deep, other.fmb.mlp)]
@@ -169,13 +169,14 @@ def copy(ours: nn.Parameter, theirs: nn.Parameter) -> None:
 @pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_equal_weights_give_equal_logits_and_every_parameter_is_accounted_for(case: Case) -> None:
-    ours, theirs = case.ours(), theirs_of(case)
+    ours: Any = case.ours()
+    theirs = theirs_of(case)
     randomise(ours)
     embedding, first_order = embeddings_of(theirs)
     with torch.no_grad():
         for parameter in ours.parameters():
-            parameter *= 0.5  # or the probabilities would all be 0 or 1
-        equal = [parameter for pair in case.pairs(ours, theirs) for parameter in make_equal(*pair)]
+            parameter.mul_(0.5)  # or the probabilities would all be 0 or 1
+        equal: list[Tensor] = [parameter for pair in case.pairs(ours, theirs) for parameter in make_equal(*pair)]
         equal += make_equal_special(ours, theirs)
         table = torch.randn(CATEGORIES, ROWS, DIM)
         vectors = torch.randn(NUMERIC, DIM)
@@ -210,18 +211,19 @@ def make_equal(ours: nn.Module, theirs: nn.Module) -> list[nn.Parameter]:
     return list(ours.parameters())
 
 
-def make_equal_special(ours: nn.Module, theirs: Any) -> list[nn.Parameter]:
+def make_equal_special(ours: Any, theirs: Any) -> list[Tensor]:
     """What is no layer in theirs, or lies in another order: FinalMLP's bilinear form, WuKong's mixtures, the pairs of DLRM."""
-    if isinstance(ours, FinalMlp):
+    kind = type(ours)
+    if kind is FinalMlp:
         copy(ours.fusion.bilinear, theirs.fusion_module.w_xy)
         return [ours.fusion.bilinear]
-    if isinstance(ours, Wukong):
+    if kind is Wukong:
         for layer, other in zip(ours.layers, theirs.wukong_stack, strict=True):
-            other.fmb.proj_Y.data.copy_(layer.fm.mix.weight.T)  # type: ignore[union-attr]
-        return [layer.fm.mix.weight for layer in ours.layers]  # type: ignore[union-attr,misc]
-    if isinstance(ours, Dlrm):
-        top = linears(theirs.top_mlp)[0].weight
-        top.copy_(top[:, dlrm_columns()].clone())
+            other.fmb.proj_Y.data.copy_(layer.fm.mix.weight.T)
+        return [layer.fm.mix.weight for layer in ours.layers]
+    if kind is Dlrm:
+        top: Any = linears(theirs.top_mlp)[0]
+        top.weight.copy_(top.weight[:, dlrm_columns()].clone())
     return []
 
 
@@ -234,7 +236,7 @@ def dlrm_columns() -> list[int]:
 
 def embeddings_of(theirs: Any) -> tuple[Any, Any]:
     """Their embeddings of width D, and those of width 1 that hold the first-order weights (None where there are none)."""
-    found = [part.embedding_layers for part in theirs.modules() if type(part).__name__ == "FeatureEmbeddingDict"]
+    found: list[Any] = [part.embedding_layers for part in theirs.modules() if type(part).__name__ == "FeatureEmbeddingDict"]
     by_width = {layers["C0"].weight.shape[1]: layers for layers in found}
     return by_width[DIM], by_width.get(1)
 
