@@ -158,10 +158,12 @@ class LaunchConfig:
     gpus: int = 0
     memory_mb: int = 4096
     timeout_minutes: float = 120.0
+    collective_timeout_minutes: float = 10.0
+    """How long a rank waits for the others before it fails, when one of them hangs."""
     retries: int = 1
 
     def __post_init__(self) -> None:
-        _positive(self, "launch", "nproc_per_node", "cpus", "memory_mb", "timeout_minutes")
+        _positive(self, "launch", "nproc_per_node", "cpus", "memory_mb", "timeout_minutes", "collective_timeout_minutes")
         if self.max_parallel < 0 or self.retries < 0 or self.gpus < 0:
             raise ValueError("launch.max_parallel, launch.retries and launch.gpus must be 0 or more")
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -51,6 +52,10 @@ class Run:
     def sizes(self) -> tuple[int, int, int]:
         """(num_dense, num_sparse, embedding_dim) of every network of this run."""
         return len(self.schema.dense), len(self.schema.sparse), self.config.embedding.dim
+
+    @property
+    def collective_timeout(self) -> timedelta:
+        return timedelta(minutes=self.config.launch.collective_timeout_minutes)
 
     def space(self) -> SearchSpace:
         try:

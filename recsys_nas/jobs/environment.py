@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +22,12 @@ from embeddings.errors import TableError
 from recsys_nas.config import ConfigError
 
 USER_ERROR = 2
-# A rank that waits longer than this for the others is left alone: one of them died.
+# A rank that waits longer than this for the others is left alone: one of them hangs, or died on another host.
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+# What a rank says that fails because another one did. It waits a little before it fails too, so that the launcher, which goes
+# by the second, takes the other's error for the first.
+_ANOTHER_RANK_FAILED = re.compile(r"Connection (closed|reset) by peer|Broken pipe|timed out|timeout", re.IGNORECASE)
+_SECONDS_FOR_THE_FIRST = 3.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,11 @@ class Ranks:
 
 
 @contextmanager
-def process_group() -> Iterator[Ranks]:
-    """Join the job's process group (nccl with a GPU for every rank of this host, else gloo) for the time of the block."""
+def process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[Ranks]:
+    """Join the job's process group (nccl with a GPU for every rank of this host, else gloo) for the time of the block.
+
+    A rank that hears nothing from the others for `timeout` fails.
+    """
     _quieten_libraries()
     local_rank, local_size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     use_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= local_size
@@ -48,7 +57,7 @@ def process_group() -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     backend = "nccl" if use_gpu else "gloo"
     if "RANK" in os.environ:
-        dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+        dist.init_process_group(backend, timeout=timeout)
     else:  # not under torchrun: alone
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
@@ -58,12 +67,26 @@ def process_group() -> Iterator[Ranks]:
 
 
 def run_job(main: Callable[[], None]) -> None:
-    """Run a job's main function; bad input ends it with one line on stderr and exit code 2."""
+    """Run a job's main function; bad input ends it with one line on stderr and exit code 2, and no rank outlives another's failure."""
     try:
-        record(main)()
+        record(_after_the_first(main))()
     except (ConfigError, DataError, TableError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(USER_ERROR)
+
+
+def _after_the_first(main: Callable[[], None]) -> Callable[[], None]:
+    """`main`, which fails later than another rank when it fails because of that one."""
+
+    def run() -> None:
+        try:
+            main()
+        except (RuntimeError, OSError) as error:
+            if _ANOTHER_RANK_FAILED.search(str(error)):
+                time.sleep(_SECONDS_FOR_THE_FIRST)
+            raise
+
+    return run
 
 
 def _quieten_libraries() -> None:

@@ -1,12 +1,16 @@
 """A small training job for tests of checkpoints, pipelines and failures, in this process or on several ranks.
 
-As a program it runs a list of actions, `[{"action": "train" | "save_again" | ..., ...}]`, from the JSON file it is given.
+As a program it runs a list of actions, `[{"action": "train" or "save_again", ...}]`, from the JSON file it is given, with a
+timeout of collectives in seconds where one follows.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,10 @@ from data_prep.shards import open_manifest
 from embeddings.config import EmbeddingConfig
 from embeddings.sharding import shard
 from embeddings.tables import table_rows
-from recsys_nas.jobs.environment import process_group, run_job
+from recsys_nas.config import SpaceConfig
+from recsys_nas.jobs.environment import COLLECTIVE_TIMEOUT, process_group, run_job
+from recsys_nas.space import space_from_config
+from recsys_nas.supernet import Supernet
 from recsys_nas.training.checkpoint import Checkpointer, Retention
 from recsys_nas.training.ctr_model import SearchModel
 from recsys_nas.training.optimizers import adam
@@ -39,14 +46,15 @@ class Killed(BaseException):
 class Watched(LogLoss):
     """Remembers the steps it saw; kills the job, or fails in it, before the update of a given step."""
 
-    def __init__(self, kill_at: int | None = None, fail_at: int | None = None) -> None:
-        self.kill_at, self.fail_at = kill_at, fail_at
+    def __init__(self, kill_at: int | None = None, fail_at: int | None = None, hang_s: float = 0.0) -> None:
+        self.kill_at, self.fail_at, self.hang_s = kill_at, fail_at, hang_s
         self.steps: list[int] = []
 
     def before_update(self, step: int) -> None:
         if step == self.kill_at:
             raise Killed
         if step == self.fail_at:
+            time.sleep(self.hang_s)
             raise RuntimeError(f"rank {dist.get_rank()} broke in step {step}")
         self.steps.append(step)
 
@@ -67,6 +75,20 @@ class ChangingNetwork(nn.Module):
         return self.out(torch.tanh(hidden) * keep).squeeze(1)
 
 
+class SupernetOnPaths(nn.Module):
+    """A supernet whose path changes with every batch."""
+
+    def __init__(self, num_dense: int, num_sparse: int, dim: int) -> None:
+        super().__init__()
+        modules = {"dense_modules": ("linear", "fm", "dot_product"), "sparse_modules": ("embedded_fc", "self_attention")}
+        space = space_from_config(SpaceConfig(**modules), num_dense, num_sparse, dim)  # type: ignore[arg-type]
+        self.supernet = Supernet(space.full())
+        self.members = [space.sample(random.Random(seed)) for seed in range(7)]
+
+    def forward(self, dense: Tensor, tokens: Tensor, step: int, rows: slice, step_rows: int) -> Tensor:
+        return self.supernet(dense, tokens, self.members[step % len(self.members)])
+
+
 def make_job(
     shards: Path,
     folder: Path,
@@ -74,6 +96,7 @@ def make_job(
     objective: Watched | None = None,
     overlap: bool = False,
     retention: Retention | None = None,
+    supernet: bool = False,
 ) -> Trainer:
     """A trainer over day 0 of `shards`, on all ranks of this process's group, at its newest checkpoint in `folder`."""
     torch.manual_seed(5)
@@ -81,7 +104,8 @@ def make_job(
     rows = table_rows(manifest.schema, embedding)
     options = ReaderOptions(96, list(rows.values()), 3, rank=dist.get_rank(), world_size=dist.get_world_size())
     reader = ShardReader(shards, manifest, [0], options)
-    network = ChangingNetwork(len(manifest.schema.dense) + len(rows) * embedding.dim)
+    dense, dim = len(manifest.schema.dense), embedding.dim
+    network = SupernetOnPaths(dense, len(rows), dim) if supernet else ChangingNetwork(dense + len(rows) * dim)
     sharded = shard(manifest.schema, embedding, lambda tables: SearchModel(tables, list(rows), network), CPU, 2, 96)
     parts = Parts(sharded, {"weights": adam(network.parameters(), 1e-2)}, objective or Watched(), reader, CPU, Schedule("linear"), overlap)
     trainer = Trainer(parts, Checkpointer(folder, retention or Retention(5, 2)))
@@ -107,7 +131,8 @@ def run(action: dict[str, Any]) -> None:
     wish: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in action["embedding"].items()}
     embedding = EmbeddingConfig(**wish)
     fails = action.get("fail_at") if dist.get_rank() == action.get("fail_rank") else None
-    trainer = make_job(shards, folder, embedding, Watched(action.get("kill_at"), fails), action.get("overlap", False))
+    watched = Watched(action.get("kill_at"), fails, action.get("hang_s", 0.0))
+    trainer = make_job(shards, folder, embedding, watched, action.get("overlap", False), supernet=action.get("supernet", False))
     if action["action"] == "save_again":
         trainer.checkpointer = Checkpointer(Path(action["into"]), Retention(0))
         trainer.checkpointer.save(trainer.state, trainer.progress.step)
@@ -120,7 +145,8 @@ def run(action: dict[str, Any]) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    with process_group():
+    timeout = timedelta(seconds=float(sys.argv[2])) if len(sys.argv) > 2 else COLLECTIVE_TIMEOUT
+    with process_group(timeout):
         for action in json.loads(Path(sys.argv[1]).read_text()):
             run(action)
 
