@@ -51,7 +51,7 @@ def _run_here(job: Callable[[Task, Report], Result], tasks: Sequence[Task], prog
 
     def report(index: int, done: int, rows: int) -> None:
         counts[index] = done, rows
-        progress.update(*counts.sum(axis=0).tolist())
+        progress.update(int(counts[:, 0].sum()), int(counts[:, 1].sum()), counts.tolist())
 
     return [job(task, partial(report, index)) for index, task in enumerate(tasks)]
 
@@ -66,7 +66,7 @@ def _run_pool(job: Callable[[Task, Report], Result], tasks: Sequence[Task], work
         pending = set(futures)
         while pending:
             ended, pending = wait(pending, SECONDS_BETWEEN_UPDATES, FIRST_COMPLETED)
-            progress.update(sum(counts[::2]), sum(counts[1::2]))
+            progress.update(sum(counts[::2]), sum(counts[1::2]), list(zip(counts[::2], counts[1::2], strict=True)))
             for future in ended:
                 future.result()
         return [future.result() for future in futures]

@@ -82,7 +82,8 @@ def _write_days(root: Path, sources: Sequence[DaySource], options: PrepareOption
 def _run_days(title: str, job: Any, tasks: Sequence[DayTask], workers: int) -> None:
     if min(workers, len(tasks)) > 1:
         tasks[0].options.format.warm_up()
-    with Progress(title, sum(task.source.size for task in tasks)) as progress:
+    days = [(f"day {task.source.day}", task.source.size) for task in tasks]
+    with Progress(title, sum(size for _, size in days), days, in_bytes=True) as progress:
         run_tasks(job, tasks, workers, progress)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,18 @@ class Recorder(Progress):
     def __init__(self) -> None:
         super().__init__("test", 10)
         self.seen: list[tuple[int, int]] = []
+        self.each: list[list[int]] = []
 
-    def update(self, done: int, rows: int) -> None:
+    def update(self, done: int, rows: int, each: Sequence[Sequence[int]] = ()) -> None:
         self.seen.append((done, rows))
+        self.each.append([task_done for task_done, _ in each])
 
 
 def test_one_worker_runs_here_and_reports_sums() -> None:
     progress = Recorder()
     assert run_tasks(fail_on_two, [3, 1, 4], 1, progress) == [9, 1, 16]
     assert progress.seen == [(3, 30), (4, 40), (8, 80)]
+    assert progress.each == [[3, 0, 0], [3, 1, 0], [3, 1, 4]]
 
 
 def test_a_fault_is_raised() -> None:
