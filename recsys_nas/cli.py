@@ -80,13 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     example = "recsys-nas plan --config configs/demo.toml --world-size 2 --dry-run"
-    plan = verb("plan", _plan, "show which rank would hold which table, and whether it fits", example)
-    plan.add_argument("--config", type=Path, required=True)
-    plan.add_argument("--world-size", type=int, required=True, help="ranks of a job")
-    plan.add_argument("--phase", choices=("search", "retrain"), default="retrain", help="whose tables and batches (default: retrain)")
-    plan.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a value of the config")
-    plan.add_argument("--out", type=Path, help="where to write the plan (default: plan.json in the run folder)")
-    plan.add_argument("--dry-run", action="store_true", help="write nothing")
+    _plan_options(verb("plan", _plan, "show which rank would hold which table, and whether it fits", example))
 
     show = verb("show", _show, "print an architecture: blocks, inputs, cost by module", "recsys-nas show runs/demo/architecture.json")
     show.add_argument("architecture", type=Path)
@@ -102,6 +96,15 @@ def _add_cost_options(cost: argparse.ArgumentParser) -> None:
     cost.add_argument("--tables", default="float32", help="of embedding tables: float32, float16, int8 or int4 (default float32)")
     cost.add_argument("--dim", type=int, help="width of the embeddings, for a model of the zoo")
     cost.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+
+def _plan_options(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument("--config", type=Path, required=True)
+    plan.add_argument("--world-size", type=int, required=True, help="ranks of a job")
+    plan.add_argument("--phase", choices=("search", "retrain"), default="retrain", help="whose tables and batches (default: retrain)")
+    plan.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a value of the config")
+    plan.add_argument("--out", type=Path, help="where to write the plan (default: plan.json in the run folder)")
+    plan.add_argument("--dry-run", action="store_true", help="write nothing")
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
