@@ -73,7 +73,9 @@ class Run:
         return lookup_cost(self.schema, self.config.embedding.dim)
 
     def reader(self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1) -> ShardReader:
-        rows = list(table_rows(self.schema, self.config.embedding).values())
+        # Lists of ids are read whole; nothing has a table for them yet.
+        lists = [feature.num_embeddings for feature in self.schema.jagged]
+        rows = [*table_rows(self.schema, self.config.embedding).values(), *lists]
         options = ReaderOptions(batch_size, rows, shuffle_seed, epochs, ranks.rank, ranks.world_size)
         try:
             return ShardReader(self.shards, self.manifest, days, options)

@@ -59,7 +59,7 @@ def test_on_one_rank(alone: Results) -> None:
     assert largest["decay table_wise"] < largest["sgd table_wise"]
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_on_several_ranks(tmp_path: Path, alone: Results, world_size: int) -> None:
     results = spawned(tmp_path, world_size)
     assert_same_training(results, alone)
