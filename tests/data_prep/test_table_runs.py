@@ -115,7 +115,20 @@ def test_remote_inputs_give_the_shards_of_local_ones(hashing: str, clicks: Path,
 
 def test_frequency_counts_every_item_of_a_list(clicks: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run("--input", f"{clicks}/*", "--schema", tmp_path / "clicks.toml", "--hash", "frequency", "--threshold", "1", "--out", out)
+    run(
+        "--input",
+        f"{clicks}/*",
+        "--schema",
+        tmp_path / "clicks.toml",
+        "--hash",
+        "frequency",
+        "--threshold",
+        "1",
+        "--workers",
+        "1",
+        "--out",
+        out,
+    )
     manifest = open_manifest(out)
     ids = [identity for day in (0, 1) for row in lists_of(out, manifest, day) for identity in row]
     counts = np.bincount(ids)
