@@ -5,7 +5,7 @@
 One core, eager float32, no lookups: 50 networks of each space over Criteo's columns and embeddings of 16, at batches of 1, 64 and 1,024.
 First the core's own peak and bandwidth are measured, which are the roofline's. Every network is timed once a round, so that what
 slows the machine down for a while slows all; a latency is the median over rounds. Prints and writes Spearman's and Kendall's rank
-correlation with 95 % percentile-bootstrap intervals over networks. About two minutes on a quiet core.
+correlation with 95 % percentile-bootstrap intervals over networks. About three minutes on a quiet core.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--spaces", nargs="+", default=["nasrec_full", "dhen"], choices=sorted(NAMED_SPACES))
     ask.add_argument("--count", type=int, default=50, help="networks of each space (default 50)")
-    ask.add_argument("--rounds", type=int, default=5, help="readings of each (default 5)")
+    ask.add_argument("--rounds", type=int, default=3, help="readings of each (default 3)")
     ask.add_argument("--seed", type=int, default=0)
     ask.add_argument("--json", type=Path, required=True, help="where to write the figures")
     arguments = ask.parse_args()
