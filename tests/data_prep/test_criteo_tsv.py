@@ -123,6 +123,7 @@ ROW = ["1", *["7"] * 13, *["0000000f"] * 26]
         (20, "a\tb", "41 columns, expected 40"),
         (39, "a\0", "holds a NUL byte"),
         (5, "9" * MAX_LINE_BYTES, f"longer than {MAX_LINE_BYTES} bytes"),
+        (5, "0" * MAX_LINE_BYTES + "7", f"longer than {MAX_LINE_BYTES} bytes"),
     ],
 )
 def test_the_reason_names_the_column(column: int, cell: str, reason: str) -> None:

@@ -95,6 +95,7 @@ def good_log(rng: random.Random) -> bytes:
 
 
 ODD = [b"\0", b"\r", b"\n", b"\t", b"\r\n", b"-", b"2147483648", b"-2147483648", b"-2147483649", b"9" * 25, b"g", b"0x", b" ", b"\xff"]
+LIMITS = [b"2147483647", b"2147483648", b"-2147483648", b"-2147483649", b"ffffffff", b"100000000"]
 ODD += [b"123456789", b"", b"0", b"-1", b"1.5", b"00000000", b"FFFFFFFF"]
 
 
@@ -137,9 +138,10 @@ def swap_cells(data: bytearray, rng: random.Random) -> None:
 
 
 def replace_a_cell(data: bytearray, rng: random.Random) -> None:
-    cells = bytes(data).split(b"\t")
-    cells[rng.randrange(len(cells))] = rng.choice(ODD)
-    data[:] = b"\t".join(cells)
+    pieces = re.split(rb"([\t\n])", bytes(data))
+    cells = range(0, len(pieces), 2)
+    pieces[rng.choice(cells)] = rng.choice(ODD if rng.random() < 0.5 else LIMITS)
+    data[:] = b"".join(pieces)
 
 
 def random_bytes(data: bytearray, rng: random.Random) -> None:
@@ -148,7 +150,7 @@ def random_bytes(data: bytearray, rng: random.Random) -> None:
 
 DAMAGE: tuple[Callable[[bytearray, random.Random], None], ...] = (
     *(mutate_bytes, insert, insert, delete, cut_end, drop_last_newline, windows_line_ends, overlong, swap_cells, replace_a_cell),
-    *(replace_a_cell, random_bytes),
+    *(replace_a_cell, replace_a_cell, random_bytes),
 )
 
 
