@@ -14,8 +14,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from recsys_nas.model import MERGE_TO_DENSE, MERGE_TO_TOKENS, InteractionArch, head_features
-from recsys_nas.modules import InteractionModule, Part, take
+from recsys_nas.modules import Part
+from recsys_nas.slicing import Cut, cut_of, cut_out
 from recsys_nas.space import PORTS, STREAM_OF, Architecture, Block, ModuleChoice, Stream
+
+# Members whose slices are kept: a fixed population is cut once, while of a large space the next draw is always new.
+REMEMBERED = 256
 
 
 class Supernet(nn.Module):
@@ -27,6 +31,7 @@ class Supernet(nn.Module):
     def __init__(self, hull: Architecture) -> None:
         super().__init__()
         self.full = InteractionArch(hull, shared=True)
+        self._known: dict[tuple[Architecture, torch.device], dict[tuple[str, str], dict[str, Cut]]] = {}
 
     def forward(self, dense: Tensor, tokens: Tensor, architecture: Architecture) -> Tensor:
         """`[B, num_dense]`, `[B, num_sparse, D]` -> logits `[B]` of one member. Raises ValueError for a network outside the hull."""
@@ -42,19 +47,31 @@ class Supernet(nn.Module):
 
     def sliced_parameters(self, architecture: Architecture) -> dict[str, Tensor]:
         """The member's parameters by name, as slices of the full ones that pass gradients on."""
-        hull, full = self.full.live, self.full
-        check_within(architecture, self.full.architecture)
-        member = architecture.live()
-        sliced: dict[str, Tensor] = {"bias": full.bias}
-        for number in member.reachable_blocks():
-            layers = full.blocks[str(number)]
-            for name, part in _parts(member, hull, number).items():
-                layer = layers[name].layer  # type: ignore[index]
-                sliced |= _module_slices(layer, f"blocks.{number}.{name}", part)
-        sliced["head"] = take(full.head, (slice(None), _head_positions(member, hull)))
-        if full.skip is not None:
-            sliced["skip"] = full.skip
+        sliced: dict[str, Tensor] = {"bias": self.full.bias}
+        for (number, name), cuts in self._cuts(architecture).items():
+            layer = self.full.blocks[number][name].layer if number else self.full  # type: ignore[index]
+            prefix = f"blocks.{number}.{name}.layer." if number else ""
+            sliced |= {prefix + parameter: cut_out(getattr(layer, parameter), cut) for parameter, cut in cuts.items()}
+        if self.full.skip is not None:
+            sliced["skip"] = self.full.skip
         return sliced
+
+    def _cuts(self, architecture: Architecture) -> dict[tuple[str, str], dict[str, Cut]]:
+        """For each module and merger of the member, and for the head, what it takes of each full-size parameter."""
+        device = self.full.bias.device
+        if (architecture, device) in self._known:
+            return self._known[architecture, device]
+        check_within(architecture, self.full.architecture)
+        hull, member = self.full.live, architecture.live()
+        cuts = {("", "head"): {"head": cut_of((slice(None), _head_positions(member, hull)), device)}}
+        for number in map(str, architecture.reachable_blocks()):
+            for name, part in _parts(member, hull, int(number)).items():
+                slices = self.full.blocks[number][name].layer.slices(part)  # type: ignore[index]
+                cuts[number, name] = {parameter: cut_of(index, device) for parameter, index in slices.items()}
+        while len(self._known) >= REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[architecture, device] = cuts
+        return cuts
 
 
 def _parts(member: Architecture, hull: Architecture, number: int) -> dict[str, Part]:
@@ -76,41 +93,37 @@ def _parts(member: Architecture, hull: Architecture, number: int) -> dict[str, P
 
 def _positions(member: Architecture, hull: Architecture, stream: Stream, sources: tuple[int, ...], all_sources: tuple[int, ...]) -> Tensor:
     """Where what a member's module reads lies among what the hull's reads: positions of features or of tokens, ascending."""
-    positions: list[int] = []
+    positions = [torch.arange(0)]
     start = 0
     for source in sorted(all_sources):
         if source in sources:
-            positions += [start + place for place in _places(member, hull, source, stream)]
+            positions += [start + places for places in _places(member, hull, source, stream)]
         start += hull.width(source, stream)
-    return torch.tensor(positions, dtype=torch.long)
+    return torch.cat(positions)
 
 
-def _places(member: Architecture, hull: Architecture, source: int, stream: Stream) -> list[int]:
+def _places(member: Architecture, hull: Architecture, source: int, stream: Stream) -> list[Tensor]:
     """Where a member's output lies in the same block's output of the hull: its first features; its first tokens, and of
     those that the merger appends behind all tokens the first."""
     if source == 0 or stream == "dense":
-        return list(range(member.width(source, stream)))
+        return [torch.arange(member.width(source, stream))]
     block, behind = member.blocks[source - 1], hull.blocks[source - 1].num_tokens
-    return [*range(block.num_tokens), *range(behind, behind + block.dense_to_tokens)]
+    return [torch.arange(block.num_tokens), torch.arange(behind, behind + block.dense_to_tokens)]
 
 
 def _head_positions(member: Architecture, hull: Architecture) -> Tensor:
-    columns: list[int] = []
-    start, dim = 0, hull.embedding_dim
+    columns = [torch.arange(0)]
+    start, dim = 0, torch.arange(hull.embedding_dim)
     for source in sorted(hull.head):
         if source in member.head:
-            columns += (start + place for place in _places(member, hull, source, "dense"))
+            columns += [start + places for places in _places(member, hull, source, "dense")]
             tokens_at = start + hull.width(source, "dense")
-            columns += (tokens_at + place * dim + d for place in _places(member, hull, source, "sparse") for d in range(dim))
+            columns += [(tokens_at + places.unsqueeze(1) * len(dim) + dim).flatten() for places in _places(member, hull, source, "sparse")]
         start += head_features(hull, source)
-    return torch.tensor(columns, dtype=torch.long)
+    return torch.cat(columns)
 
 
-def _module_slices(layer: InteractionModule, prefix: str, part: Part) -> dict[str, Tensor]:
-    return {f"{prefix}.layer.{name}": take(getattr(layer, name), index) for name, index in layer.slices(part).items()}
-
-
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=REMEMBERED)
 def _skeleton(architecture: Architecture) -> InteractionArch:
     """The member's network without memory of its own, to be run with slices."""
     with torch.device("meta"):

@@ -44,7 +44,7 @@ def slices_in_use(supernet: Supernet, member: Architecture) -> dict[str, Tensor]
     return {name: torch.zeros_like(value) if value.grad is None else value.grad for name, value in probe.named_parameters()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(pair=hulls_and_members())
 def test_a_member_equals_its_extracted_network_exactly_in_float64(pair: Pair) -> None:
     hull, member = pair
@@ -55,7 +55,7 @@ def test_a_member_equals_its_extracted_network_exactly_in_float64(pair: Pair) ->
     assert torch.equal(logits, supernet.extract(member)(*batch))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(pair=hulls_and_members())
 def test_a_member_equals_its_extracted_network_in_float32(pair: Pair) -> None:
     hull, member = pair
@@ -64,7 +64,7 @@ def test_a_member_equals_its_extracted_network_in_float32(pair: Pair) -> None:
     torch.testing.assert_close(supernet(*batch, member), supernet.extract(member)(*batch), rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(pair=hulls_and_members())
 def test_gradients_equal_those_of_the_extracted_network_and_are_zero_outside_the_slice(pair: Pair) -> None:
     hull, member = pair
@@ -112,7 +112,7 @@ def test_every_module_alone_narrowed_equals_its_extracted_network(name: str, nor
         outputs.append(logits)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(pair=hulls_and_members())
 def test_the_canonical_network_with_renamed_weights_gives_the_same_logits(pair: Pair) -> None:
     hull, member = pair
@@ -130,7 +130,7 @@ def test_the_canonical_network_with_renamed_weights_gives_the_same_logits(pair: 
     assert torch.equal(renamed(*batch), derived(*batch))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(pair=hulls_and_thinned())
 def test_shut_gates_are_another_road_to_the_network_that_slices_give(pair: Pair) -> None:
     """Gates use no slices at all, so this holds every slice to the place in the supernet that it stands for."""
