@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from data_prep.categorical import Encoder, ModuloEncoder
 from data_prep.dense_transform import DenseTransform
+from data_prep.hex_words import DIGITS, hex_value, is_hex, load_word
 from data_prep.schema import Schema, criteo_schema
 from data_prep.shards import Part, empty_part
 from data_prep.sources import BadRow, Fault, KeyBlock
@@ -221,7 +222,11 @@ def _parse_integer(data, position):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _parse_hex(data, position):  # type: ignore[no-untyped-def]
-    """Returns the byte after the digits, their value, and how many there were."""
+    """Returns the byte after the digits, their value, and how many there were; of eight, as there are nearly always, at once."""
+    if position + DIGITS < data.shape[0]:
+        word = load_word(data, position)
+        if is_hex(word) and HEX_VALUES[data[position + DIGITS]] == NOT_HEX:
+            return position + DIGITS, hex_value(word), DIGITS
     value = np.uint32(0)
     digits = 0
     digit = HEX_VALUES[data[position]]
