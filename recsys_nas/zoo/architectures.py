@@ -42,7 +42,7 @@ def _nasrec_block(
 def dhen(num_dense: int, num_sparse: int, embedding_dim: int) -> Architecture:
     """The whole ensemble of the space `dhen`: 4 layers of linear, dot product, cross and self-attention with token mixing.
 
-    Near, not exact: DHEN (Zhang et al., 2022, equation 2) normalises the sum of a layer and its shortcut; here each module is
+    Near, not exact: DHEN (Zhang et al., 2022) normalises the sum of a layer and its shortcut; here each module is
     normalised, and the stem, read beside the layer before, is the shortcut. The paper prints no sizes: these are ours.
     """
     return SearchSpace(num_dense, num_sparse, embedding_dim, NAMED_SPACES["dhen"]).full()

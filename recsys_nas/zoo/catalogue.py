@@ -100,7 +100,7 @@ MODELS: dict[str, ZooModel] = {
             "MLPs 400-400-400 and 1000, 200 heads, without feature selection (its contexts are columns of one data set)",
             f"{BARS}/FinalMLP/FinalMLP_criteo_x1/README.md",
             "code",
-            "the space has no bilinear form of two streams",
+            "bilinear_fusion has one head of all features where FinalMLP has many; the vectors of numeric features are missing",
         ),
         ZooModel(
             "wukong",

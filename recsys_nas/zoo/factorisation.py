@@ -50,7 +50,7 @@ class DeepFm(nn.Module):
 
 class CompressedInteractionNetwork(nn.Module):
     """The CIN `[B, F, D]` -> `[B, 1]`: every layer multiplies its maps with all fields, dimension by dimension, and compresses the
-    products to new maps; all maps, summed over D, reach the output (Lian et al., 2018, equations 6 and 8)."""
+    products to new maps; all maps, summed over D, reach the output (Lian et al., 2018, equations 6 and 7)."""
 
     def __init__(self, fields: int, maps: Sequence[int]) -> None:
         super().__init__()

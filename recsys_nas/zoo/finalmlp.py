@@ -12,7 +12,7 @@ from recsys_nas.zoo.mlp import DEEP, mlp_layers
 
 
 class BilinearFusion(nn.Module):
-    """`w_1 x + w_2 y + sum over heads of x_h' W_h y_h + b`: `[B, X]`, `[B, Y]` -> `[B, 1]` (section 3.3, equations 9 and 10)."""
+    """`w_1 x + w_2 y + sum over heads of x_h' W_h y_h + b`: `[B, X]`, `[B, Y]` -> `[B, 1]` (the paper's interaction aggregation)."""
 
     def __init__(self, left: int, right: int, num_heads: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class BilinearFusion(nn.Module):
 
 
 class FinalMlp(nn.Module):
-    """Two MLPs on the same fields, fused; without the feature selection of section 3.2, whose contexts are columns of one data set."""
+    """Two MLPs on the same fields, fused; without feature selection, whose contexts are columns of one data set."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ class WukongSetting:
 
 
 class FmBlock(nn.Module):
-    """`[B, N, D]` -> `[B, T, D]`: products of the tokens with K mixtures of them, normalised, through an MLP (sections 3.3 and 3.5)."""
+    """`[B, N, D]` -> `[B, T, D]`: products of the tokens with K mixtures of them, normalised, through an MLP (the paper's optimised FM)."""
 
     def __init__(self, tokens: int, embedding_dim: int, out: int, rank: int, hidden: Sequence[int]) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class FmBlock(nn.Module):
 
 
 class WukongLayer(nn.Module):
-    """`LayerNorm(concat(FMB(X), LCB(X)) + X)`, the residual projected where the numbers of tokens differ (section 3.2)."""
+    """`LayerNorm(concat(FMB(X), LCB(X)) + X)`, the residual projected where the numbers of tokens differ."""
 
     def __init__(self, tokens: int, embedding_dim: int, setting: WukongSetting) -> None:
         super().__init__()
