@@ -51,7 +51,7 @@ def lines(draw: st.DrawFn) -> str:
             row.append("0000000a")
         case 2:
             row[draw(st.integers(0, 39))] += "\0"
-    return "\t".join(row) + draw(st.sampled_from(["", "", "", "\r"]))
+    return "\t".join(row) + draw(st.sampled_from(["", "", "", "\r", "\r\r"]))
 
 
 Row = tuple[int, list[float], list[int]]
@@ -121,6 +121,7 @@ ROW = ["1", *["7"] * 13, *["0000000f"] * 26]
         (14, "xyz", "C1 is not 1 to 8 hex digits"),
         (39, "123456789", "C26 is not 1 to 8 hex digits"),
         (20, "a\tb", "41 columns, expected 40"),
+        (39, "a\r\r", "C26 is not 1 to 8 hex digits"),
         (39, "a\0", "holds a NUL byte"),
         (5, "9" * MAX_LINE_BYTES, f"longer than {MAX_LINE_BYTES} bytes"),
         (5, "0" * MAX_LINE_BYTES + "7", f"longer than {MAX_LINE_BYTES} bytes"),

@@ -96,6 +96,7 @@ def test_days_share_the_output_and_a_run_has_it_alone(raw: Path, options: Prepar
     with exclusive_day(tmp_path, tmp_path / ".work/day=00.lock"):
         with pytest.raises(DataError, match="another job makes day=00 of"):
             stages.shards(tmp_path, options, 0, silent)
+        stages.count(tmp_path, options, 1, silent)
         stages.shards(tmp_path, options, 1, silent)
         with pytest.raises(DataError, match="another process is writing to"):
             stages.manifest(tmp_path, options)
