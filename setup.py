@@ -40,6 +40,11 @@ DEVELOPMENT = [
     "mypy>=1.18",  # types
 ]
 
+# Only measured against: benchmarks/data_prep.py says when it is missing.
+BENCHMARKS = [
+    "polars>=1.34",  # the quickest way to do the same work with tables
+]
+
 setup(
     name="recsys-nas",
     version="0.1.0",
@@ -51,7 +56,7 @@ setup(
     ),
     package_data={"": ["*.html", "*.css", "*.j2"]},
     install_requires=RUNTIME,
-    extras_require={**DEVICE, "dev": DEVELOPMENT},
+    extras_require={**DEVICE, "dev": DEVELOPMENT, "benchmarks": BENCHMARKS},
     entry_points={
         "console_scripts": ["recsys-nas = recsys_nas.cli:main", "data-prep = data_prep.cli:main"],
         # The function `py` of launch/search.py becomes the component `launch/search.py`, and so with prep. Registering any component hides
