@@ -20,29 +20,12 @@ from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.retrain import build_network
-from recsys_nas.training.checkpoint import Checkpointer
+from recsys_nas.training.checkpoint import Checkpointer, Retention
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.metrics import paired_difference, quality
 from recsys_nas.training.trainer import predict
 
 FORMAT_VERSION = 1
-
-
-class TrainedWeights:
-    """What serving takes from a training job's checkpoint: the weights of the model, and nothing of the job."""
-
-    def __init__(self, model: CtrModel) -> None:
-        self.model = model
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {f"model.{name}": value for name, value in self.model.state_dict().items()}
-
-    def values(self) -> dict[str, Any]:
-        return {}
-
-    def check(self, values: dict[str, Any], where: str) -> None: ...
-
-    def load_values(self, values: dict[str, Any]) -> None: ...
 
 
 def trained_model(run: Run, model: str, seed: int) -> CtrModel:
@@ -53,7 +36,7 @@ def trained_model(run: Run, model: str, seed: int) -> CtrModel:
     tables = embedding_tables(run.schema, run.config.embedding).to_empty(device=torch.device("cpu"))
     trained = CtrModel(tables, list(table_rows(run.schema, run.config.embedding)), build_network(run, model))
     folder = run.folder / "retrain" / model / f"seed={seed}"
-    if not (folder / "result.json").exists() or not Checkpointer(folder / "checkpoint", 0).load(TrainedWeights(trained)):
+    if not (folder / "result.json").exists() or not Checkpointer(folder / "checkpoint", Retention(0)).load_weights(trained):
         raise ConfigError(f"{folder} holds no trained model; run `recsys-nas retrain {run.folder} --model {model}`")
     return trained.eval()
 

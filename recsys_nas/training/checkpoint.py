@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from torch import nn
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -77,15 +78,34 @@ class Checkpointer:
 
         Raises ConfigError when a checkpoint is whole but of another job (`Saveable.check`).
         """
+        checkpoint = self._newest_whole()
+        if checkpoint is None:
+            return False
+        values = on_first_rank(lambda: read_state(checkpoint)["values"])
+        job.check(values, str(checkpoint))
+        job.restored(values, _fill(job.tensors(), checkpoint))
+        return True
+
+    def load_weights(self, model: nn.Module) -> bool:
+        """Fill `model`, sharded or not, with the weights of the newest whole checkpoint; the rest of the job stays where it is.
+
+        False when there is none. Raises ConfigError when it is of another model.
+        """
+        checkpoint = self._newest_whole()
+        if checkpoint is None:
+            return False
+        _fill({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint, prefix="model.")
+        return True
+
+    def _newest_whole(self) -> Path | None:
         for checkpoint in on_first_rank(self._newest_first):
             faults = _faults(checkpoint)
             if not faults:
-                _restore(checkpoint, job)
-                return True
+                return checkpoint
             if dist.get_rank() == 0:
                 _log.warning("%s is damaged (%s): it is set aside and the one before it is used", checkpoint, faults[0])
                 checkpoint.rename(_free_name(checkpoint.with_name(f"damaged-{checkpoint.name}")))
-        return False
+        return None
 
     def due(self, step: int) -> bool:
         return bool(self.retention.every_steps) and step % self.retention.every_steps == 0
@@ -147,11 +167,10 @@ def _figure(checkpoint: Path, name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _restore(checkpoint: Path, job: Saveable) -> None:
-    values = on_first_rank(lambda: read_state(checkpoint)["values"])
-    job.check(values, str(checkpoint))
+def _fill(tensors: Mapping[str, Any], checkpoint: Path, prefix: str = "") -> dict[str, Any]:
+    """Fill `tensors` in place, all those of the checkpoint whose names begin with `prefix`, and return them by their names there."""
     reader = TensorReader(checkpoint / _TENSORS)
-    saved, tensors = reader.sizes(), job.tensors()
+    saved = {name: size for name, size in reader.sizes().items() if name.startswith(prefix)}
     wanted = {_name_there(name, saved): tensor for name, tensor in tensors.items()}
     _check_sizes(saved, {name: _size(tensor) for name, tensor in wanted.items()}, str(checkpoint))
     try:
@@ -159,7 +178,7 @@ def _restore(checkpoint: Path, job: Saveable) -> None:
     except CheckpointException as error:  # a BaseException, raised on every rank
         reason = str(next(iter(error.failures.values()))[0]).strip().splitlines()[0]
         raise ConfigError(f"{checkpoint} was not written by this program ({reason}): nothing in it was run; remove it") from error
-    job.restored(values, wanted)
+    return wanted
 
 
 def _name_there(name: str, saved: Mapping[str, tuple[int, ...]]) -> str:

@@ -23,6 +23,7 @@ class CtrModel(nn.Module):
     def __init__(self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0) -> None:
         super().__init__()
         self.tables = tables
+        self.names = names
         self.network = network
         self.tokens = _Tokens(names, weight_decay)
 
