@@ -23,7 +23,8 @@ def check(config: Config) -> None:
     _check_days(config, manifest)
     schema = manifest.schema
     try:
-        space_from_config(config.space, len(schema.dense), len(schema.sparse), config.embedding.dim)
+        # The search is differentiable, so the space must have gates.
+        space_from_config(config.space, len(schema.dense), len(schema.sparse), config.embedding.dim).gates  # noqa: B018 - raises if not
     except ValueError as error:
         raise LaunchError(str(error)) from error
     for model in config.retrain.models:

@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     show = verb("show", _show, "print an architecture: blocks, inputs, cost by module", "recsys-nas show runs/demo/architecture.json")
     show.add_argument("architecture", type=Path)
+    show.add_argument("--mermaid", action="store_true", help="print a Mermaid flowchart of it")
     return parser
 
 
@@ -191,10 +192,11 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from recsys_nas.report.architecture_text import architecture_text
+    from recsys_nas.report.architecture_text import architecture_text, mermaid
     from recsys_nas.space import load_architecture
 
-    print(architecture_text(load_architecture(arguments.architecture)))
+    architecture = load_architecture(arguments.architecture)
+    print(mermaid(architecture) if arguments.mermaid else architecture_text(architecture))
     return SUCCESS
 
 

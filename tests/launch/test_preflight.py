@@ -20,6 +20,7 @@ from recsys_nas.config import LaunchConfig, load_config
         ('data.search_days="0-1,6,8"', "data.search_days = '0-1,6,8': days 6, 8 not in"),
         ("data.test_day=9", "which has 0, 1, 2, 3; make the shards with `data-prep run`"),
         ('space.dense_modules=["linear", "no_such"]', "no_such"),
+        ("space.name=nasrec_small", "a differentiable search needs a gate a module, so pick = 'any'"),
         ('retrain.models=["dlmr"]', "retrain.models: there is no 'dlmr'; did you mean 'dlrm'?"),
         ("launch.scheduler=slrum", "launch.scheduler: there is no 'slrum'; did you mean 'slurm'?"),
         ("launch.gpus=99", "launch.gpus = 99, but this machine shows"),

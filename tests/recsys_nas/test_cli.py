@@ -28,6 +28,33 @@ def test_show_prints_blocks_modules_and_costs_that_add_up(tmp_path: Path, capsys
     assert sum(prices) == dense_flops(FM)
 
 
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_show_tells_what_never_reaches_the_head(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", str(GOLDEN / "nasrec_full_criteo.json")]) == cli.SUCCESS
+    shown = capsys.readouterr().out
+    assert "block 1  makes 128 features and 64 + 8 tokens" in shown
+    assert "reads dense of block 1, block 2; tokens of the stem, block 1, block 2" in shown
+    assert "adds an FM of its 32 tokens to its features" in shown
+    assert "block 4" not in shown.split("left out")[0]
+    assert "block 4 sigmoid_gating, block 4 embedded_fc, block 4 dense_to_tokens" in shown.split("left out, since")[1]
+
+
+def test_show_draws_a_mermaid_graph_of_the_live_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", "--mermaid", str(GOLDEN / "nasrec_full_criteo.json")]) == cli.SUCCESS
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "flowchart TD"
+    made = {line.split("[")[0].split()[-1] for line in lines if "[" in line}
+    arrows = [line.split() for line in lines if "-->" in line or "==>" in line]
+    assert {end for source, _, end in arrows for end in (source, end)} <= made
+    assert ["s3", "-->", "m7_linear"] in arrows
+    assert ["s1", "==>", "m7_transformer"] in arrows
+    assert ["s0", "-->|right|", "m1_sigmoid_gating"] in arrows
+    assert ["s7", "-->", "head"] in arrows
+    assert "s4" not in made
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
