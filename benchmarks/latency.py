@@ -11,13 +11,11 @@ correlation with 95 % percentile-bootstrap intervals over networks. About three 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,12 +25,14 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.measuring import machine
 from data_prep.atomic import write_json
 from embeddings.lookup_cost import LookupCost
 from recsys_nas.cost.devices import DeviceProfile
 from recsys_nas.cost.serving import LOOKUP, ServingCost, serving_cost
 from recsys_nas.model import InteractionArch
-from recsys_nas.provenance import versions
 from recsys_nas.space import NAMED_SPACES, SearchSpace
 
 SIZES = (13, 26, 16)
@@ -139,6 +139,7 @@ def main() -> None:
     ask.add_argument("--seed", type=int, default=0)
     ask.add_argument("--json", type=Path, required=True, help="where to write the figures")
     arguments = ask.parse_args()
+    where = machine(("torch", "numpy", "scipy"))
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     device = measured_profile()
@@ -149,14 +150,8 @@ def main() -> None:
             networks = draw(space, arguments.count, arguments.seed)
             for batch in BATCHES:
                 results.append(judge(space, batch, networks, latencies(networks, batch, arguments.rounds), device))
-    where = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": _cpu(), "load": os.getloadavg()[0], "versions": versions()}
     profile = {"flops": dict(device.flops), "bandwidth": device.bandwidth}
     write_json(arguments.json, {"machine": where, "profile": profile, "seed": arguments.seed, "results": results})
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":
