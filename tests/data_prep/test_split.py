@@ -106,7 +106,9 @@ def test_parquet_times(times: pa.Array, tmp_path: Path) -> None:
     assert ids_by_day(tmp_path / "out") == {0: [0], 2: [1]}
 
 
-def test_lines_without_a_day_are_bad_on_the_day_before_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1, 20, 40, 64, 1 << 22])
+def test_lines_without_a_day_are_bad_on_the_day_before_them(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "BLOCK_BYTES", block)
     lines = [
         "id,y,t",
         "x",  # before any day: that of the first row
