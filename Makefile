@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: help setup demo test lint format lock clean
 
 help:    ## show this list
-	@sed -nE 's/^([a-z]+): .*## /  make \1\t/p' Makefile
+	@sed -nE 's/^([a-z-]+): .*## /  make \1\t/p' Makefile
 
 setup:   ## make or update .venv (DEVICE=cpu or DEVICE=cuda to force one, PYTHON=... to choose a Python)
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; install Python 3.11 or newer, or name it: make setup PYTHON=..." >&2; exit 2; }
@@ -20,6 +20,9 @@ demo: setup    ## search on six days of made-up logs: data, preprocessing, searc
 
 test: setup    ## run the tests
 	@$(BIN)/python -m pytest --quiet --durations=5
+
+test-slurm: setup    ## run a search on a Slurm of one node, started for it; needs root, slurm-wlm, slurmdbd, munge, mariadb-server
+	@$(BIN)/python -m pytest --quiet -rs -m slurm tests/slurm
 
 lint: setup    ## check style and types
 	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet && $(BIN)/mypy

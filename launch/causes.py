@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 TAIL_BYTES = 64_000
 TRACEBACK = "Traceback (most recent call last):"
-USER_ERROR = re.compile(r"^(?:[\w.-]+: )?error: (.+)$", re.MULTILINE)
+# Slurm's own programs begin their lines in the same way, but a job that they ended may be tried again.
+USER_ERROR = re.compile(r"^(?!slurm|srun)(?:[\w.-]+: )?error: (.+)$", re.MULTILINE)
 KILLED = re.compile(r"Signal \d+ \((\w+)\) received by PID")
 LONGEST = 300
 

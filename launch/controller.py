@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from torchx.runner import get_runner
 
 from data_prep.errors import DataError
 from launch.causes import Failure
@@ -26,6 +25,7 @@ from launch.preflight import check
 from launch.process import STOPPED, put_own_commands_first
 from launch.progress import Lines, Tally, progress
 from launch.queue import JobQueue
+from launch.slurm import open_runner
 from launch.stop import EXIT_CODE, Stop, Stopped
 from recsys_nas.config import Config, ConfigError, load_config
 
@@ -64,7 +64,7 @@ def run(config: Config, console: Console) -> int:
     room = slots(config.launch, len(jobs))
     # What to type to do it again; under TorchX this process was started with the same arguments.
     write_provenance(config.run_folder, config, ["torchx", "run", "launch/search.py", *sys.argv[1:]])
-    with get_runner() as runner, progress(console, Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
+    with open_runner() as runner, progress(console, Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
         shown.say(_plan(config, jobs, to_do, room))
         queue = JobQueue(runner, config.launch, room, config.run_folder / "logs", shown, stop)
         stop.listen()

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from torchx.runner import get_runner
 
 from data_prep import stages
 from data_prep.cli import options_of, parse_run
@@ -37,6 +36,7 @@ from launch.lock import run_lock
 from launch.process import STOPPED, put_own_commands_first
 from launch.progress import Tally, progress
 from launch.queue import JobQueue
+from launch.slurm import open_runner
 from launch.stop import EXIT_CODE, Stop, Stopped
 from recsys_nas.config import ConfigError, LaunchConfig, load_config
 
@@ -73,7 +73,7 @@ def run(root: Path, sources: Sequence[DaySource], options: PrepareOptions, words
     jobs = prep_jobs(root, sources, options, words)
     to_do = [job for job in jobs if not job.is_done]
     room = slots(launch, len(jobs))
-    with get_runner() as runner, progress(Console(), Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
+    with open_runner() as runner, progress(Console(), Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
         shown.say(f"shards of {len(sources)} days in {root}: {len(to_do)} of {len(jobs)} jobs left, {min(room.jobs, len(to_do))} at once")
         queue = JobQueue(runner, launch, room, work_folder(root) / "logs", shown, stop, build=process_app)
         stop.listen()

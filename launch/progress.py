@@ -77,7 +77,8 @@ class Lines:
 
     def started(self, attempt: Attempt) -> None:
         again = f" again (attempt {attempt.number})" if attempt.number > 1 else ""
-        self.say(f"[{attempt.job.title}] started{again}; log {attempt.log}")
+        started = "still runs, taken over" if attempt.taken_over else f"started{again}"
+        self.say(f"[{attempt.job.title}] {started}; log {attempt.log}")
 
     def finished(self, attempt: Attempt) -> None:
         self.tally.add(attempt)

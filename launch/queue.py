@@ -15,8 +15,10 @@ from typing import Protocol
 
 from torchx.runner import Runner
 from torchx.runner import config as torchx_config
-from torchx.specs import AppDef, CfgVal
+from torchx.schedulers.api import AppDryRunInfo
+from torchx.specs import NONE, AppDef, AppState, AppStatus, CfgVal
 
+from data_prep.atomic import write_text
 from launch.causes import Failure, failure
 from launch.devices import LOCAL, Slots
 from launch.errors import LaunchError
@@ -26,7 +28,13 @@ from recsys_nas.config import LaunchConfig
 
 TICK_SECONDS = 0.2
 CLUSTER_POLL_SECONDS = 5.0
+# A cluster that says nothing about a job for so long has lost it; its accounting may be slow, or be started again.
+LOST_AFTER_SECONDS = 300.0
 COMBINED = "combined.log"
+HANDLE = "handle"
+TIME_LIMIT = "TIME_LIMIT"
+# Slurm's words for a job that did nothing wrong itself: its logs tell no cause.
+ENDED_FROM_OUTSIDE = ("CANCELLED", "PREEMPTED", "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "REVOKED")
 
 AppBuilder = Callable[[Job, LaunchConfig, Path, Mapping[str, str]], AppDef]
 
@@ -42,10 +50,18 @@ class Attempt:
     gpus: tuple[str, ...] = ()
     handle: str = ""
     started: float = field(default_factory=time.time)
+    running_since: float | None = None
+    last_heard_of: float = field(default_factory=time.time)
+    taken_over: bool = False
 
     @property
     def seconds(self) -> float:
         return time.time() - self.started
+
+    @property
+    def seconds_running(self) -> float:
+        """Without the time it waited in a cluster's own queue."""
+        return 0.0 if self.running_since is None else time.time() - self.running_since
 
     @property
     def log(self) -> Path:
@@ -103,6 +119,7 @@ class JobQueue:
         started is left running.
         """
         self._waiting = [_Waiting(job, self.launch.retries) for job in jobs if not job.is_done]
+        self._take_over()
         try:
             after_each()
             while self._running or any(entry.job.is_ready for entry in self._waiting):
@@ -136,22 +153,36 @@ class JobQueue:
         return succeeded
 
     def _end_state(self, attempt: Attempt) -> str | None:
-        """How the attempt ended, in TorchX's words, or None while it runs. One past its time limit is ended here."""
-        status = self.runner.status(attempt.handle)
+        """How the attempt ended, in the scheduler's words, or None while it runs. One past its time limit is ended here."""
+        status = self._status(attempt)
         if status is None:
-            return "UNKNOWN"
+            return "UNKNOWN" if time.time() - attempt.last_heard_of > LOST_AFTER_SECONDS else None
+        attempt.last_heard_of = time.time()
         if status.is_terminal():
-            return status.state.name
-        if attempt.seconds < self.launch.timeout_minutes * 60:
+            return status.state.name if status.msg in ("", NONE) else status.msg
+        if status.state == AppState.RUNNING and attempt.running_since is None:
+            attempt.running_since = time.time()
+        if attempt.seconds_running < self.launch.timeout_minutes * 60:
             return None
         self._cancel([attempt])
-        return "TIMEOUT"
+        return TIME_LIMIT
+
+    def _status(self, attempt: Attempt) -> AppStatus | None:
+        """None when the scheduler does not know the job, or cannot be asked just now."""
+        try:
+            return self.runner.status(attempt.handle)
+        except Exception:  # whatever a scheduler's client raises: an accounting that is down, a lost connection ...
+            if self.launch.scheduler == LOCAL:
+                raise
+            return None
 
     def _why(self, attempt: Attempt, state: str) -> Failure:
-        if state == "TIMEOUT":
+        if state == TIME_LIMIT:
             return Failure(f"ran past launch.timeout_minutes = {self.launch.timeout_minutes:g}")
-        if state == "SUCCEEDED":
+        if state in ("SUCCEEDED", "COMPLETED"):
             return Failure(f"ended without writing {attempt.job.missing[0]}")
+        if self.launch.scheduler != LOCAL and state.startswith(ENDED_FROM_OUTSIDE):
+            return Failure(f"{self.launch.scheduler} says {state}")
         return failure(attempt.logs, state)
 
     def _fail(self, attempt: Attempt, why: Failure) -> None:
@@ -172,23 +203,46 @@ class JobQueue:
                 self._start(entry)
 
     def _start(self, entry: _Waiting) -> None:
-        number = 1
-        while (logs := self.logs / entry.job.name / f"attempt={number}").exists():
-            number += 1
-        logs.mkdir(parents=True)
-        attempt = Attempt(entry.job, number, logs, entry.retries, gpus=self._take_gpus())
-        environment = {} if self.slots.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(attempt.gpus)}
-        options = {**self._options, "log_dir": str(logs)}  # which schedulers other than the local one ignore
+        attempt = self._new_attempt(entry, self._take_gpus())
+        attempt.logs.mkdir(parents=True)
         try:
-            app = self.build(entry.job, self.launch, logs, environment)
-            attempt.handle = self.runner.run(app, self.launch.scheduler, options)
+            attempt.handle = self.runner.schedule(self.request(attempt))
         except Exception as error:  # whatever a scheduler's client raises: sbatch refused, no route to the cluster ...
             self._free_gpus.extend(attempt.gpus)
             self._fail(attempt, Failure(f"{self.launch.scheduler} did not take it: {error}"))
             return
+        write_text(attempt.logs / HANDLE, attempt.handle)
         attempt.link_log()
         self._running.append(attempt)
         self.observer.started(attempt)
+
+    def request(self, attempt: Attempt) -> AppDryRunInfo:
+        """What the scheduler is asked for; nothing is started or written."""
+        environment = {} if self.slots.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(attempt.gpus)}
+        app = self.build(attempt.job, self.launch, attempt.logs, environment)
+        # TorchX ignores options that a scheduler does not have.
+        return self.runner.dryrun(app, self.launch.scheduler, {**self._options, "log_dir": str(attempt.logs)})
+
+    def _new_attempt(self, entry: _Waiting, gpus: tuple[str, ...] = ()) -> Attempt:
+        number = 1
+        while (logs := _attempt_folder(self.logs, entry.job, number)).exists():
+            number += 1
+        return Attempt(entry.job, number, logs, entry.retries, gpus)
+
+    def _take_over(self) -> None:
+        """What a cluster still runs for a controller that was killed goes on under this one, and is not started twice."""
+        for entry in list(self._waiting):
+            number = self._new_attempt(entry).number - 1
+            logs = _attempt_folder(self.logs, entry.job, number)
+            if self.launch.scheduler == LOCAL or not (logs / HANDLE).exists():  # local jobs end with their controller
+                continue
+            handle = (logs / HANDLE).read_text(encoding="utf-8")
+            attempt = Attempt(entry.job, number, logs, entry.retries, handle=handle, taken_over=True)
+            status = self._status(attempt)
+            if status is not None and not status.is_terminal():
+                self._waiting.remove(entry)
+                self._running.append(attempt)
+                self.observer.started(attempt)
 
     def _take_gpus(self) -> tuple[str, ...]:
         count = self.launch.gpus if self.slots.gpus is not None else 0
@@ -200,6 +254,10 @@ class JobQueue:
         if attempts:
             with ThreadPoolExecutor(len(attempts)) as pool:
                 list(pool.map(lambda attempt: self.runner.cancel(attempt.handle), attempts))
+
+
+def _attempt_folder(logs: Path, job: Job, number: int) -> Path:
+    return logs / job.name / f"attempt={number}"
 
 
 def scheduler_options(runner: Runner, launch: LaunchConfig) -> dict[str, CfgVal]:

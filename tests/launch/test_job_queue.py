@@ -122,7 +122,7 @@ def test_unusable_scheduler_options() -> None:
 
 
 def test_a_scheduler_that_refuses_is_a_failed_attempt(config: Config, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchx.runner.Runner.run", lambda *_: 1 / 0)
+    monkeypatch.setattr("torchx.runner.Runner.schedule", lambda *_: 1 / 0)
     failures, record = run(search_jobs(config)[:1], Slots(1))
     assert failures == {"search-day-0": Failure("local_cwd did not take it: division by zero")}
     assert record.retried == ["search-day-0"]

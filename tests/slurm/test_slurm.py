@@ -1,0 +1,150 @@
+"""A whole search on a real Slurm: days as its jobs, one of them cancelled in mid-run, and the result of a run without Slurm.
+
+Run by `make test-slurm`; needs the packages that `cluster.py` names, and root.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from data_prep.cli import main as data_prep
+
+PATIENCE_SECONDS = 300.0
+TORCHX = Path(sys.executable).with_name("torchx")
+
+
+def _load_cluster() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("slurm_cluster", Path(__file__).with_name("cluster.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+cluster = _load_cluster()
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(bool(cluster.missing_programs()), reason=f"missing here: {', '.join(cluster.missing_programs())}"),
+]
+
+CONFIG = """
+[data]
+shards = "shards"
+search_days = "0-1"
+train_days = "0-1"
+test_day = 2
+[embedding]
+dim = 8
+[search]
+batch_size = 64
+checkpoint_every_steps = 50
+[retrain]
+models = ["mlp"]
+seeds = [0]
+[launch]
+memory_mb = 1000
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    with cluster.running_cluster(tmp_path_factory.mktemp("cluster"), cpus=4) as environment:
+        yield {**os.environ, **environment}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    assert data_prep(["synth", "--out", f"{folder}/raw", "--days", "3", "--rows-per-day", "20000", "--seed", "0"]) == 0
+    assert data_prep(["run", "--input", f"{folder}/raw/day_*", "--schema", "criteo", "--out", f"{folder}/shards"]) == 0
+    (folder / "small.toml").write_text(CONFIG)
+    return folder
+
+
+def search(folder: Path, environment: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
+    command = [str(TORCHX), "run", "-s", "local_cwd", "launch/search.py", "--config", "small.toml", *words]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, out
+    return out
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def comparable(run: Path) -> dict[str, object]:
+    """The run's gates by day, its aggregate and its architecture, without the seconds it took."""
+    days = {path.parent.name: json.loads(path.read_text()) for path in sorted(run.glob("days/*/alphas.json"))}
+    for record in days.values():
+        del record["seconds"]
+    return {**days, **{name: json.loads((run / name).read_text()) for name in ("alphas.json", "architecture.json")}}
+
+
+def test_search_on_slurm_with_a_cancelled_day(slurm: Mapping[str, str], folder: Path) -> None:
+    before = {path.name for path in folder.iterdir()}
+    run = folder / "runs/slurm"
+    process = search(folder, slurm, "name=slurm", "launch.scheduler=slurm", "launch.scheduler_options.partition=cpu")
+    logs, figures = run / "logs/search-day-0", run / "days/day=00/metrics.jsonl"
+    wait_until(lambda: figures.exists() and figures.stat().st_size > 0, process)
+    job = (logs / "attempt=1/handle").read_text().rpartition("/")[2]
+    subprocess.run(["scancel", job], env=slurm, check=True)
+    out = finish(process)
+    assert "[search day 0] failed after" in out
+    assert "slurm says CANCELLED by 0; log runs/slurm/logs/search-day-0/attempt=1; trying again" in out
+    assert "[search day 0] started again (attempt 2)" in out
+    assert sorted(path.name for path in logs.iterdir()) == ["attempt=1", "attempt=2"]
+    assert (run / "report.html").exists()
+
+    states = subprocess.run(["sacct", "-X", "-n", "-P", "--format=JobName,State"], env=slurm, capture_output=True, text=True, check=True)
+    assert sorted(states.stdout.split("\n")[:-1]) == [
+        *("retrain-0|COMPLETED", "retrain-0|COMPLETED"),
+        *("search_day-0|CANCELLED by 0", "search_day-0|COMPLETED", "search_day-0|COMPLETED"),
+    ]
+    left = subprocess.run(["squeue", "--noheader"], env=slurm, capture_output=True, text=True, check=True)
+    assert left.stdout == ""
+    assert {path.name for path in (logs / "attempt=2").iterdir()} == {"handle", "sbatch.log", "search_day-0"}
+    assert {path.name for path in folder.iterdir()} == before | {"runs"}, "nothing is left in the working directory"
+
+    finish(search(folder, os.environ, "name=local", "launch.scheduler=local_cwd"))
+    assert comparable(run) == comparable(folder / "runs/local")
+
+
+def test_a_days_mistake_is_told_in_one_line_and_not_tried_again(slurm: Mapping[str, str], folder: Path) -> None:
+    """The cause is read from the logs that Slurm wrote, and a user's mistake ends the day at the first attempt."""
+    part = next((folder / "shards/day=01").glob("part-*/*"))
+    whole = part.read_bytes()
+    part.write_bytes(whole[: len(whole) // 2])
+    try:
+        words = (
+            "name=broken",
+            "launch.scheduler=slurm",
+            "launch.scheduler_options.partition=cpu",
+            'data.search_days="1"',
+            "retrain.models=[]",
+        )
+        out, _ = search(folder, slurm, *words).communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        part.write_bytes(whole)
+    failed = [line for line in out.splitlines() if "[search day 1] failed after" in line]
+    assert len(failed) == 1, out
+    assert part.name in failed[0], failed
+    assert "trying again" not in failed[0]
