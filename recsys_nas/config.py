@@ -153,19 +153,34 @@ class LaunchConfig:
     scheduler_options: dict[str, str] = field(default_factory=dict)
     max_parallel: int = 0
     """Jobs at once; 0 on a local scheduler: one per core that the machine has (or per GPU, divided by nproc_per_node)."""
+    nnodes: int = 1
+    """Nodes of one job. One is right as long as a day's model fits a node: between nodes, training may be six times slower."""
     nproc_per_node: int = 1
     cpus: int = 1
+    """Cores of each process."""
     gpus: int = 0
+    """GPUs of each node of a job."""
     memory_mb: int = 4096
+    """Memory of each node of a job."""
+    resource: str = ""
+    """A TorchX named resource, which then says cpus, gpus and memory_mb of a node, and nproc_per_node where it has GPUs."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Environment variables of every job, such as NCCL_SOCKET_IFNAME or GLOO_SOCKET_IFNAME."""
+    image: str = ""
+    """Container image of the jobs, where the scheduler runs containers."""
+    mounts: tuple[str, ...] = ()
+    """Volumes of those containers, each as TorchX writes them: "type=volume,src=shared,dst=/shared"."""
+    min_days: int = 0
+    """Days that must succeed for their architecture to be derived when others fail for good; 0: all of them."""
     timeout_minutes: float = 120.0
     collective_timeout_minutes: float = 10.0
     """How long a rank waits for the others before it fails, when one of them hangs."""
     retries: int = 1
 
     def __post_init__(self) -> None:
-        _positive(self, "launch", "nproc_per_node", "cpus", "memory_mb", "timeout_minutes", "collective_timeout_minutes")
-        if self.max_parallel < 0 or self.retries < 0 or self.gpus < 0:
-            raise ValueError("launch.max_parallel, launch.retries and launch.gpus must be 0 or more")
+        _positive(self, "launch", "nnodes", "nproc_per_node", "cpus", "memory_mb", "timeout_minutes", "collective_timeout_minutes")
+        if min(self.max_parallel, self.retries, self.gpus, self.min_days) < 0:
+            raise ValueError("launch.max_parallel, launch.retries, launch.gpus and launch.min_days must be 0 or more")
 
 
 @dataclass(frozen=True)
