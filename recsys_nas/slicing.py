@@ -30,30 +30,46 @@ def cut_out(parameter: Tensor, cut: Cut) -> Tensor:
     return block
 
 
+def put_back(full: Tensor, cut: Cut, block: Tensor) -> None:
+    """Write `block` to the place in `full` that `cut` names."""
+    if any(isinstance(positions, Tensor) for positions in cut):
+        axes = [_positions(positions, size, full.device) for positions, size in zip(cut, full.shape, strict=True)]
+        full[torch.meshgrid(*axes, indexing="ij")] = block
+        return
+    runs = (_pairs(positions, size) for positions, size in zip(cut, full.shape, strict=True) if not isinstance(positions, Tensor))
+    for places in itertools.product(*runs):
+        full[tuple(theirs for theirs, _ in places)] = block[tuple(mine for _, mine in places)]
+
+
+def block_of(full: Tensor, cut: Cut) -> Tensor:
+    """As `cut_out`, without a gradient: a view where it is one run along each axis, else a copy."""
+    block = full
+    for axis, positions in enumerate(cut):
+        if isinstance(positions, slice):
+            block = block[(slice(None),) * axis + (positions,)]
+        elif isinstance(positions, Tensor):
+            block = block.index_select(axis, positions)
+        else:
+            block = torch.cat([block[(slice(None),) * axis + (run,)] for run in positions], dim=axis)
+    return block
+
+
+def is_view(cut: Cut) -> bool:
+    """Whether `block_of` shares the memory of the full parameter."""
+    return all(isinstance(positions, slice) for positions in cut)
+
+
 class _CutOut(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parameter: Tensor, cut: Cut) -> Tensor:
         ctx.cut, ctx.size = cut, parameter.shape
-        block = parameter
-        for axis, positions in enumerate(cut):
-            if isinstance(positions, slice):
-                block = block[(slice(None),) * axis + (positions,)]
-            elif isinstance(positions, Tensor):
-                block = block.index_select(axis, positions)
-            else:
-                block = torch.cat([block[(slice(None),) * axis + (run,)] for run in positions], dim=axis)
-        return block
+        return block_of(parameter, cut)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         full = gradient.new_zeros(ctx.size)
-        if any(isinstance(positions, Tensor) for positions in ctx.cut):
-            axes = [_positions(positions, size, full.device) for positions, size in zip(ctx.cut, ctx.size, strict=True)]
-            full[torch.meshgrid(*axes, indexing="ij")] = gradient
-            return full, None
-        for places in itertools.product(*(_pairs(positions, size) for positions, size in zip(ctx.cut, ctx.size, strict=True))):
-            full[tuple(theirs for theirs, _ in places)] = gradient[tuple(mine for _, mine in places)]
+        put_back(full, ctx.cut, gradient)
         return full, None
 
 

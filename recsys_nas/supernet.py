@@ -6,6 +6,7 @@ the full ones, so a path costs what the stand-alone model costs and normalises o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from functools import lru_cache
 
@@ -35,26 +36,27 @@ class Supernet(nn.Module):
 
     def forward(self, dense: Tensor, tokens: Tensor, architecture: Architecture) -> Tensor:
         """`[B, num_dense]`, `[B, num_sparse, D]` -> logits `[B]` of one member. Raises ValueError for a network outside the hull."""
-        return functional_call(_skeleton(architecture), self.sliced_parameters(architecture), (dense, tokens))
+        return functional_call(skeleton(architecture), self.sliced_parameters(architecture), (dense, tokens))
 
     def extract(self, architecture: Architecture) -> InteractionArch:
         """A stand-alone copy of a member, with its own weights; the supernet stays as it is."""
         # Weights are put in place rather than copied in: no draw from the global generator, no rounding to its default type.
-        derived = deepcopy(_skeleton(architecture))
+        derived = deepcopy(skeleton(architecture))
         weights = {name: value.detach().clone() for name, value in self.sliced_parameters(architecture).items()}
         derived.load_state_dict(weights, assign=True)
         return derived
 
     def sliced_parameters(self, architecture: Architecture) -> dict[str, Tensor]:
         """The member's parameters by name, as slices of the full ones that pass gradients on."""
-        sliced: dict[str, Tensor] = {"bias": self.full.bias}
+        return {name: cut_out(full, cut) for name, full, cut in self.cuts(architecture)}
+
+    def cuts(self, architecture: Architecture) -> Iterator[tuple[str, nn.Parameter, Cut]]:
+        """Each parameter of the member: its name there, the full-size one, and what it takes of that."""
         for (number, name), cuts in self._cuts(architecture).items():
             layer = self.full.blocks[number][name].layer if number else self.full  # type: ignore[index]
             prefix = f"blocks.{number}.{name}.layer." if number else ""
-            sliced |= {prefix + parameter: cut_out(getattr(layer, parameter), cut) for parameter, cut in cuts.items()}
-        if self.full.skip is not None:
-            sliced["skip"] = self.full.skip
-        return sliced
+            for parameter, cut in cuts.items():
+                yield prefix + parameter, getattr(layer, parameter), cut
 
     def _cuts(self, architecture: Architecture) -> dict[tuple[str, str], dict[str, Cut]]:
         """For each module and merger of the member, and for the head, what it takes of each full-size parameter."""
@@ -63,7 +65,11 @@ class Supernet(nn.Module):
             return self._known[architecture, device]
         check_within(architecture, self.full.architecture)
         hull, member = self.full.live, architecture.live()
-        cuts = {("", "head"): {"head": cut_of((slice(None), _head_positions(member, hull)), device)}}
+        whole = slice(None)
+        cuts: dict[tuple[str, str], dict[str, Cut]] = {("", "head"): {"bias": (whole,)}}
+        if hull.linear_skip:
+            cuts["", "head"]["skip"] = (whole, whole)
+        cuts["", "head"]["head"] = cut_of((whole, _head_positions(member, hull)), device)
         for number in map(str, architecture.reachable_blocks()):
             for name, part in _parts(member, hull, int(number)).items():
                 slices = self.full.blocks[number][name].layer.slices(part)  # type: ignore[index]
@@ -124,7 +130,7 @@ def _head_positions(member: Architecture, hull: Architecture) -> Tensor:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _skeleton(architecture: Architecture) -> InteractionArch:
+def skeleton(architecture: Architecture) -> InteractionArch:
     """The member's network without memory of its own, to be run with slices."""
     with torch.device("meta"):
         return InteractionArch(architecture)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from hypothesis import strategies as st
@@ -157,7 +157,7 @@ def random_space(generator: Random, dense: tuple[str, ...], sparse: tuple[str, .
     sparse_names = subset(generator, generator.sample(sparse, min(len(sparse), 4)), least=0 if dense_names else 1)
     num_blocks = generator.randint(1, max(1, min(3, max_gates // len(dense_names + sparse_names))))
     sizes = [generator.randint(1, 5) for _ in range(5)]
-    connect = generator.choice(["all", "chain"])
+    connect: Any = generator.choice(["all", "chain"])
     rules = SpaceRules(num_blocks, (2 * sizes[3],), (sizes[4],), dense_names, sparse_names, connect=connect)
     return SearchSpace(sizes[0], sizes[1], 2 * sizes[2], rules)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recsys_nas.space import NAMED_SPACES, Architecture, Block, ModuleChoice, SearchSpace, SpaceRules
+from recsys_nas.space import NAMED_SPACES, PORTS, Architecture, Block, ModuleChoice, SearchSpace, SpaceRules
 
 SPACES = {name: SearchSpace(13, 26, 16, rules) for name, rules in NAMED_SPACES.items()}
 TINY = SearchSpace(
@@ -59,7 +59,7 @@ def listed() -> list[Architecture]:
     blocks: dict[int, list[Block]] = {}
     for number in (1, 2):
         pairs = itertools.product(range(number), repeat=2)
-        choices = itertools.product(("linear", "sum"), (3, 5), sets[number], sets[number], list(pairs), (0, 1), (False, True))
+        genes: list[Any] = [("linear", "sum"), (3, 5), sets[number], sets[number], list(pairs), (0, 1), (False, True)]
         blocks[number] = [
             Block(
                 width,
@@ -71,7 +71,7 @@ def listed() -> list[Architecture]:
                 to_tokens,
                 to_dense,
             )
-            for name, width, dense, sparse, pair, to_tokens, to_dense in choices
+            for name, width, dense, sparse, pair, to_tokens, to_dense in itertools.product(*genes)
         ]
     return [Architecture(2, 3, 4, pair, (2,)) for pair in itertools.product(blocks[1], blocks[2])]
 
@@ -140,9 +140,7 @@ def test_mutation_reaches_every_gene(name: str) -> None:
                 seen.add(f"{stream} module")
             else:
                 ports = [[module for module in block.modules if module.makes == stream] for block in (before, after)]
-                seen |= {
-                    f"{stream} {port}" for port in ("dense", "sparse", "right") if ports[0][0].sources(port) != ports[1][0].sources(port)
-                }  # type: ignore[arg-type]
+                seen |= {f"{stream} {port}" for port in PORTS if ports[0][0].sources(port) != ports[1][0].sources(port)}
     expected = {
         "dense_width",
         "num_tokens",
@@ -177,7 +175,7 @@ LINEAR, FC = ModuleChoice("linear", (0,)), ModuleChoice("embedded_fc", (), (0,))
 
 
 def with_second(**fields: Any) -> Architecture:
-    return replace(MEMBER, blocks=(FIRST, Block(**({"dense_width": 3, "num_tokens": 2, "modules": (LINEAR, FC)} | fields))))
+    return replace(MEMBER, blocks=(FIRST, replace(Block(3, 2, (LINEAR, FC)), **fields)))
 
 
 OUTSIDE: dict[str, Architecture] = {
