@@ -1,11 +1,12 @@
 """How fast do Criteo logs become shards, and in how much memory? Ours, TorchRec's converter and polars, on one generated set of files.
 
     pip install polars    # a peer, not a dependency; the extra `benchmarks` in setup.py
-    python benchmarks/data_prep.py --rows 4000000 --json OUT
+    python benchmarks/data_prep.py --rows 16000000 --json OUT
 
 Each case is a process of its own; they run in turn, and the figures are medians. Cases named *_one run on one core, the
 others on all. Our work: parsing, checking, transform, hashing, writing, sha256, fsync, manifest; see data_prep_cases.py for
-the peers', who check less. There are as many day files as cores, since one of our workers takes a day at a time.
+the peers', who check less. There are as many day files as cores, since one of our workers takes a day at a time;
+starting the workers, a second or two, counts, so few rows show poor scaling.
 TorchRec's converter gets the first rows only: it holds 2 GB per million.
 """
 
@@ -100,23 +101,23 @@ def summary(samples: dict[str, list[Sample]], folder: Path) -> dict[str, Any]:
         "cases": {
             name: {"rows_per_s_all": [round(one) for one in rates(taken)], "peak_rss_mb": peak_mb(taken)} for name, taken in samples.items()
         },
-        "machine": machine(VERSIONS),
     }
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--rows", type=int, default=4_000_000, help="about 260 bytes each; the folder needs about five times that")
+    ask.add_argument("--rows", type=int, default=16_000_000, help="about 260 bytes each; the folder needs about three times that")
     ask.add_argument("--repeats", type=int, default=3)
     ask.add_argument("--json", type=Path, help="where to write the figures")
     ask.add_argument("--folder", type=Path, help="where to put the files while it runs (default: the system's temporary folder)")
     arguments = ask.parse_args()
     if importlib.util.find_spec("polars") is None:
         sys.exit("error: polars, one of the peers, is not installed here; install it with: pip install polars")
+    where = machine(VERSIONS)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         make_logs(folder, arguments.rows)
-        figures = summary(measure_in_turn(cases_of(folder), arguments.repeats), folder)
+        figures = summary(measure_in_turn(cases_of(folder), arguments.repeats), folder) | {"machine": where}
     print(json.dumps(figures, indent=2))
     if arguments.json:
         write_json(arguments.json, figures)

@@ -103,7 +103,6 @@ def summary(rows: int, root: Path, repeats: int) -> dict[str, Any]:
         "rows": rows,
         "batch_size": BATCH_SIZE,
         "cases": figures,
-        "machine": machine(VERSIONS),
     }
 
 
@@ -118,9 +117,10 @@ def main() -> None:
     if arguments.case:
         run_case(arguments.case, arguments.folder)
         return
+    where = machine(VERSIONS)
     with tempfile.TemporaryDirectory() as folder:
         write_shards(Path(folder), arguments.rows)
-        figures = summary(arguments.rows, Path(folder), arguments.repeats)
+        figures = summary(arguments.rows, Path(folder), arguments.repeats) | {"machine": where}
     print(json.dumps(figures, indent=2))
     if arguments.json:
         write_json(arguments.json, figures)
