@@ -16,13 +16,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, spearmanr  # type: ignore[import-untyped]
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -59,8 +60,8 @@ def measured_profile() -> DeviceProfile:
     peaks = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         left, right = torch.randn(2048, 1024, dtype=dtype), torch.randn(1024, 1024, dtype=dtype)
-        out = torch.empty(2048, 1024, dtype=dtype)
-        peaks[name] = 2 * 2048 * 1024 * 1024 / min(seconds(lambda a=left, b=right, c=out: torch.mm(a, b, out=c)) for _ in range(7))
+        product = partial(torch.mm, left, right, out=torch.empty(2048, 1024, dtype=dtype))
+        peaks[name] = 2 * 2048 * 1024 * 1024 / min(seconds(product) for _ in range(7))
     source, target = torch.randn(2**26), torch.empty(2**26)
     bandwidth = 2 * 4 * 2**26 / min(seconds(lambda: target.copy_(source)) for _ in range(7))
     return DeviceProfile("cpu", "one core of this machine", peaks, bandwidth, "measured")  # type: ignore[arg-type]
