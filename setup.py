@@ -59,8 +59,17 @@ setup(
     extras_require={**DEVICE, "dev": DEVELOPMENT, "benchmarks": BENCHMARKS},
     entry_points={
         "console_scripts": ["recsys-nas = recsys_nas.cli:main", "data-prep = data_prep.cli:main"],
-        # The function `py` of launch/search.py becomes the component `launch/search.py`, and so with prep. Registering any component hides
-        # TorchX's own, so its package is registered again; a name that starts with "_" adds no prefix.
-        "torchx.components": ["launch/search = launch.search", "launch/prep = launch.prep", "_torchx = torchx.components"],
+        # The function `py` of launch/search.py becomes the component `launch/search.py`, and so with the others. Registering any component
+        # hides TorchX's own, so its package is registered again; a name that starts with "_" adds no prefix.
+        "torchx.components": [
+            *(f"launch/{name} = launch.{name}" for name in ("prep", "search", "retrain", "compare", "pipeline")),
+            "_torchx = torchx.components",
+        ],
+        "torchx.named_resources": [
+            "8xh100 = launch.resources:node_8xh100",
+            "8xa100 = launch.resources:node_8xa100",
+            "1xgpu = launch.resources:one_gpu",
+            "cpu_small = launch.resources:cpu_small",
+        ],
     },
 )

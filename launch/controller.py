@@ -1,6 +1,6 @@
 """The controller: takes one run from a config to a report, one TorchX job at a time or many.
 
-    python -m launch.controller --config configs/demo.toml [section.key=value ...]
+    python -m launch.controller --config configs/demo.toml [--stages search,retrain,compare] [--resume] [--dryrun] [section.key=value ...]
 
 `torchx run launch/search.py --config configs/demo.toml` runs this. All its state is in the run folder: it may be stopped or
 killed at any moment, and the same command continues.
@@ -9,99 +9,136 @@ killed at any moment, and the same command continues.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
-from data_prep.errors import DataError
-from launch.causes import Failure
+from launch.days import aggregate_when_searched, is_given_up, left_out
 from launch.devices import Slots, slots
+from launch.dry_run import print_requests
 from launch.errors import LaunchError
 from launch.jobs import Job, architecture_file, retrain_jobs, search_jobs
 from launch.lock import run_lock
+from launch.outcome import JOB_FAILED, in_one_line
 from launch.preflight import check
-from launch.process import STOPPED, put_own_commands_first
 from launch.progress import Lines, Tally, progress
 from launch.queue import JobQueue
+from launch.resources import with_resource
 from launch.slurm import open_runner
-from launch.stop import EXIT_CODE, Stop, Stopped
-from recsys_nas.config import Config, ConfigError, load_config
+from launch.stop import Stop
+from recsys_nas.config import Config, load_config
 
-JOB_FAILED = 1
-USER_ERROR = 2
+STAGES = ("search", "retrain", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 a job failed, 2 something to mend first, 130 stopped."""
+    options = parser().parse_args(arguments)
+    return in_one_line(lambda: launch(options))
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the controller is asked for."""
     parser = argparse.ArgumentParser(prog="python -m launch.controller", description="Search, retrain, compare and report.")
     parser.add_argument("--config", required=True, help="the experiment, a TOML file")
+    parser.add_argument("--stages", type=_stages, default=STAGES, help=f"some of {','.join(STAGES)}; all of them by default")
+    parser.add_argument("--resume", action="store_true", help="only go on with a run that has begun")
+    parser.add_argument("--dryrun", action="store_true", help="print what the scheduler would be asked for, and start nothing")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="config values that replace the file's")
-    options = parser.parse_args(arguments)
-    logging.getLogger("torchx").setLevel(logging.ERROR)
-    put_own_commands_first()
-    try:
-        config = load_config(options.config, options.overrides)
-        check(config)
-        with run_lock(config.run_folder):
-            return run(config, Console())
-    except (ConfigError, DataError, LaunchError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except (Stopped, KeyboardInterrupt):
-        print(STOPPED, flush=True)
-        return EXIT_CODE
+    return parser
 
 
-def run(config: Config, console: Console) -> int:
-    """All stages of one run, each skipping what is done. The caller holds the run's lock."""
+def read_config(options: argparse.Namespace) -> Config:
+    """The config that the options name, its launch section completed by its named resource. Raises ConfigError and LaunchError."""
+    config = load_config(options.config, options.overrides)
+    return replace(config, launch=with_resource(config.launch))
+
+
+def launch(options: argparse.Namespace) -> int:
+    """The stages that are asked for; returns an exit code. Raises ConfigError, DataError and LaunchError."""
+    config = read_config(options)
+    check(config)
+    _check_begun(config, options.stages, options.resume)
+    if options.dryrun:
+        return dry_run(config, options.stages)
+    with run_lock(config.run_folder):
+        return run(config, options.stages, Console(), ["--config", options.config, *options.overrides])
+
+
+def _stages(text: str) -> tuple[str, ...]:
+    named = text.split(",")
+    if unknown := [name for name in named if name not in STAGES]:
+        raise argparse.ArgumentTypeError(f"there is no stage {unknown[0]!r}; known are {', '.join(STAGES)}")
+    return tuple(named)
+
+
+def _check_begun(config: Config, stages: Sequence[str], resume: bool) -> None:
+    """Raises LaunchError when what these stages go on from is not there."""
+    if resume and not (config.run_folder / "config.toml").exists():
+        raise LaunchError(f"nothing to resume: there is no run in {config.run_folder}; leave out --resume to begin one")
+    needed = config.run_folder / ("config.toml" if stages == ("compare",) else architecture_file(config).name)
+    if "search" not in stages and not needed.exists():
+        raise LaunchError(f"{needed} is missing: `torchx run launch/search.py` with the same config makes it")
+
+
+def stage_jobs(config: Config, stages: Sequence[str]) -> tuple[Job, ...]:
+    """The jobs of these stages; comparing needs none."""
+    return (*(search_jobs(config) if "search" in stages else ()), *(retrain_jobs(config) if "retrain" in stages else ()))
+
+
+def dry_run(config: Config, stages: Sequence[str]) -> int:
+    """Print the request of each job that is not done, as the scheduler would get it; nothing is started or written."""
+    jobs = [job for job in stage_jobs(config, stages) if not job.is_done]
+    print_requests(jobs, config.launch, config.run_folder / "logs")
+    return 0
+
+
+def run(config: Config, stages: Sequence[str], console: Console, words: Sequence[str]) -> int:
+    """These stages of one run, each skipping what is done; `words` are what the user asked for. The caller holds the run's lock."""
     from recsys_nas.provenance import write_provenance
 
     stop = Stop()
-    jobs = (*search_jobs(config), *retrain_jobs(config))
-    to_do = [job for job in jobs if not job.is_done]
+    jobs = stage_jobs(config, stages)
+    without = left_out(config)
+    to_do = [job for job in jobs if not job.is_done and job.name not in without]
     room = slots(config.launch, len(jobs))
-    # What to type to do it again; under TorchX this process was started with the same arguments.
-    write_provenance(config.run_folder, config, ["torchx", "run", "launch/search.py", *sys.argv[1:]])
-    with open_runner() as runner, progress(console, Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
-        shown.say(_plan(config, jobs, to_do, room))
+    # What to type to do it again.
+    write_provenance(config.run_folder, config, ["torchx", "run", f"launch/{stages[0]}.py", *words])
+    tally = Tally(len(jobs) - len(without), room.jobs, sum(job.is_done for job in jobs))
+    with open_runner() as runner, progress(console, tally) as shown:
+        if jobs:
+            shown.say(_plan(config, jobs, to_do, room))
         queue = JobQueue(runner, config.launch, room, config.run_folder / "logs", shown, stop)
         stop.listen()
-        failures = queue.run(to_do, after_each=lambda: _aggregate(config, shown))
-    if failures:
-        print(f"error: {_failed(jobs, failures)}", file=sys.stderr)
+        queue.run(to_do, after_each=lambda: _aggregate(config, queue, shown))
+    failed = {name for name in queue.failures if not is_given_up(config, name)}
+    if failed:
+        print(f"error: {_failed(jobs, failed)}", file=sys.stderr)
         return JOB_FAILED
     stop.check()
-    _report(config)
+    if "compare" in stages:
+        _report(config)
     return 0
 
 
 def _plan(config: Config, jobs: Sequence[Job], to_do: Sequence[Job], room: Slots) -> str:
-    days = len(search_jobs(config))
+    days = sum(job in search_jobs(config) for job in jobs)
     work = f"{days} days to search, {len(jobs) - days} models to retrain"
     left = f"{len(to_do)} of {len(jobs)} jobs left" if len(to_do) < len(jobs) else f"{len(jobs)} jobs"
     at_once = min(room.jobs, len(to_do))
     return f"run {config.run_folder}: {work}; " + (f"{left}, {at_once} at once" if to_do else "all jobs are done")
 
 
-def _aggregate(config: Config, shown: Lines) -> None:
-    """Once all days are done: the architecture they agree on. One that is newer than every day stays, edited by hand or not."""
-    from recsys_nas.search.aggregate import aggregate_run
-
-    days = search_jobs(config)
-    if not all(job.is_done for job in days):
-        return
-    architecture = architecture_file(config)
-    newest_day = max((folder / job.result).stat().st_mtime for job in days for folder in job.folders)
-    if not architecture.exists() or architecture.stat().st_mtime < newest_day:
-        aggregate_run(config.run_folder)
-        shown.say(f"aggregated {len(days)} days: the architecture is in {architecture}")
+def _aggregate(config: Config, queue: JobQueue, shown: Lines) -> None:
+    if said := aggregate_when_searched(config, queue.failures):
+        shown.say(said)
 
 
-def _failed(jobs: Sequence[Job], failures: dict[str, Failure]) -> str:
-    names = ", ".join(job.title for job in jobs if job.name in failures)
-    held_up = [job.title for job in jobs if not job.is_done and job.name not in failures]
+def _failed(jobs: Sequence[Job], failed: set[str]) -> str:
+    names = ", ".join(job.title for job in jobs if job.name in failed)
+    held_up = [job.title for job in jobs if not job.is_done and job.name not in failed]
     then = f" ({', '.join(held_up)} could not start)" if held_up else ""
     return f"failed: {names}{then}; finished work is kept: mend the cause and run the same command again"
 

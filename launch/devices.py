@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.errors import LaunchError
+from launch.jobs import LOCAL
 from recsys_nas.config import LaunchConfig
 
-LOCAL = "local_cwd"
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -28,9 +28,11 @@ def slots(launch: LaunchConfig, jobs: int) -> Slots:
     """What `launch` allows for this many jobs. Raises LaunchError when this machine lacks the GPUs of even one job."""
     if launch.scheduler != LOCAL:
         return Slots(launch.max_parallel or jobs)
-    by_cores = launch.max_parallel or local_cores() // (launch.nproc_per_node * launch.cpus) or 1
+    by_cores = launch.max_parallel or local_cores() // (launch.nnodes * launch.nproc_per_node * launch.cpus) or 1
     if not launch.gpus:
         return Slots(by_cores, gpus=())
+    if launch.nnodes > 1:
+        raise LaunchError(f"launch.nnodes = {launch.nnodes}: one machine is one node; with GPUs, launch.nnodes=1")
     gpus = local_gpus()
     if len(gpus) < launch.gpus:
         shows = f"this machine shows {len(gpus)} (CUDA_VISIBLE_DEVICES, `nvidia-smi -L`)"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torchx
 from torchx.components.dist import ddp
-from torchx.specs import AppDef, Resource, Role
+from torchx.specs import AppDef, Resource, Role, parse_mounts
 
 from data_prep.shards import day_folder
 from recsys_nas.config import Config, LaunchConfig, parse_days
@@ -16,6 +18,7 @@ from recsys_nas.zoo.catalogue import FOUND
 
 SEARCH_MODULE = "recsys_nas.jobs.search_day"
 RETRAIN_MODULE = "recsys_nas.jobs.retrain"
+LOCAL = "local_cwd"
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,10 @@ def retrain_jobs(config: Config) -> tuple[Job, ...]:
 
 
 def ddp_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:
-    """The job under torchrun, one process per rank, with all of its logs below `logs`.
+    """The job under torchrun, one process per rank and an agent on each node, with all of its logs below `logs`.
 
     When `environment` names the job's GPUs, TorchX is not asked for any.
     """
-    ranks = launch.nproc_per_node
     app = ddp(
         "python",
         "-m",
@@ -100,20 +102,26 @@ def ddp_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str
         *job.arguments,
         m="launch.child",
         name=job.name,
-        cpu=ranks * launch.cpus,
-        gpu=0 if "CUDA_VISIBLE_DEVICES" in environment else launch.gpus,
+        image=launch.image or torchx.IMAGE,
+        h=launch.resource or None,
+        cpu=launch.nproc_per_node * launch.cpus,
+        gpu=launch.gpus,
         memMB=launch.memory_mb,
-        j=f"1x{ranks}",
+        j=f"{launch.nnodes}x{launch.nproc_per_node}",
+        rdzv_port=_meeting_port(job, launch),
+        mounts=_mount_options(launch),
         env={
             "OMP_NUM_THREADS": str(launch.cpus),
-            "PYTHONUNBUFFERED": "1",
             "PET_LOG_DIR": str(logs.resolve() / "ranks"),
             "TORCHELASTIC_ERROR_FILE": str(logs.resolve() / "error.json"),
-            **environment,
+            **_network(launch),
+            **_given(launch, environment),
         },
     )
     role = app.roles[0]
     role.name = job.module.rpartition(".")[2]
+    if "CUDA_VISIBLE_DEVICES" in environment:
+        role.resource = replace(role.resource, gpu=0)
     shell, torchrun = role.args
     role.args = [shell, f"exec python -m launch.child {torchrun}"]
     return app
@@ -123,10 +131,36 @@ def process_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping
     """The job as one process, without torchrun, that ends with whoever started it."""
     role = Role(
         name=job.module.rpartition(".")[2],
-        image=torchx.IMAGE,
+        image=launch.image or torchx.IMAGE,
         entrypoint="python",
         args=["-m", "launch.child", "python", "-m", job.module, *job.arguments],
-        env={"PYTHONUNBUFFERED": "1", **environment},
+        env=_given(launch, environment),
         resource=Resource(cpu=launch.cpus, gpu=0, memMB=launch.memory_mb),
+        mounts=parse_mounts(_mount_options(launch)),
     )
     return AppDef(name=job.name, roles=[role])
+
+
+def _given(launch: LaunchConfig, environment: Mapping[str, str]) -> dict[str, str]:
+    return {"PYTHONUNBUFFERED": "1", **environment, **launch.environment}
+
+
+def _network(launch: LaunchConfig) -> dict[str, str]:
+    """How ranks talk to each other, unless `launch.environment` says otherwise; docs/launch.md tells more."""
+    nccl = {"NCCL_DEBUG": "WARN"} if launch.gpus else {}
+    # Agents that share a machine need no network, whatever its host name resolves to.
+    loopback = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"} if launch.nnodes > 1 and launch.scheduler == LOCAL else {}
+    return nccl | loopback
+
+
+def _mount_options(launch: LaunchConfig) -> list[str]:
+    return [option for mount in launch.mounts for option in mount.split(",")]
+
+
+def _meeting_port(job: Job, launch: LaunchConfig) -> int:
+    """Where the nodes of a job meet: jobs that share a host must not meet each other. Below the ports that hosts hand out themselves."""
+    if launch.scheduler == LOCAL:
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            return int(probe.getsockname()[1])
+    return 20_000 + zlib.crc32(repr((job.folders, job.name)).encode()) % 10_000

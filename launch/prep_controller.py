@@ -9,10 +9,10 @@ output's disk; all state lies in its work folder, so that the same command goes 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -20,25 +20,26 @@ from rich.console import Console
 from data_prep import stages
 from data_prep.cli import options_of, parse_run
 from data_prep.day_jobs import COUNTS_FILE, DAY_FILE
-from data_prep.errors import DataError
 from data_prep.inputs import DaySource, find_logs
 from data_prep.job_progress import progress_file
 from data_prep.options import PrepareOptions
 from data_prep.pool import default_workers
 from data_prep.shards import day_folder
+from data_prep.table_format import TableFormat
 from data_prep.vocabulary import VOCABULARY, VOCABULARY_FILE
 from data_prep.work_folder import counts_folder, index_folder, work_folder
-from launch.controller import JOB_FAILED, USER_ERROR
 from launch.devices import slots
+from launch.dry_run import print_requests
 from launch.errors import LaunchError
 from launch.jobs import Job, process_app
 from launch.lock import run_lock
-from launch.process import STOPPED, put_own_commands_first
+from launch.outcome import JOB_FAILED, in_one_line
 from launch.progress import Tally, progress
 from launch.queue import JobQueue
+from launch.resources import with_resource
 from launch.slurm import open_runner
-from launch.stop import EXIT_CODE, Stop, Stopped
-from recsys_nas.config import ConfigError, LaunchConfig, load_config
+from launch.stop import Stop
+from recsys_nas.config import LaunchConfig, load_config
 
 MODULE = "data_prep.cli"
 
@@ -49,22 +50,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m launch.prep_controller", description="Prepare logs, one job a day.", allow_abbrev=False
     )
     parser.add_argument("--launch", action="append", default=[], metavar="launch.NAME=VALUE", help="how jobs are launched")
+    parser.add_argument("--resume", action="store_true", help="only go on with a preparation that has begun")
+    parser.add_argument("--dryrun", action="store_true", help="print what the scheduler would be asked for, and start nothing")
     own, words = parser.parse_known_args(arguments)
+    parse_run(words)  # which ends the process when there is something to say about them
+    return in_one_line(lambda: prepare(words, load_config(os.devnull, own.launch).launch, own.resume, own.dryrun))
+
+
+def prepare(words: Sequence[str], launch: LaunchConfig, resume: bool, dryrun: bool) -> int:
+    """Shards by the arguments `words` of `data-prep run`; returns an exit code. Raises DataError and LaunchError."""
     asked = parse_run(words)
-    logging.getLogger("torchx").setLevel(logging.ERROR)
-    put_own_commands_first()
-    try:
-        launch = load_config(os.devnull, own.launch).launch
-        with run_lock(work_folder(asked.out)):
-            options = options_of(asked)
-            sources = stages.plan(asked.out, find_logs(asked.input), options, asked.workers or default_workers())
-            return run(asked.out, sources, options, words, launch)
-    except (ConfigError, DataError, LaunchError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except (Stopped, KeyboardInterrupt):
-        print(STOPPED, flush=True)
-        return EXIT_CODE
+    # A stage of preparation is one process, without GPUs.
+    launch = replace(with_resource(launch), resource="", nnodes=1, nproc_per_node=1, gpus=0)
+    if resume and not work_folder(asked.out).exists():
+        raise LaunchError(f"nothing to resume: no preparation has begun in {asked.out}; leave out --resume to begin one")
+    options = options_of(asked)
+    if dryrun:
+        return _dry_run(asked.out, _sources_by_name(asked, options), options, words, launch)
+    with run_lock(work_folder(asked.out)):
+        sources = stages.plan(asked.out, find_logs(asked.input), options, asked.workers or default_workers())
+        return run(asked.out, sources, options, words, launch)
+
+
+def _sources_by_name(asked: argparse.Namespace, options: PrepareOptions) -> Sequence[DaySource]:
+    """The days where the logs' names tell them; LaunchError where a column does, for then finding them is part of the work."""
+    if isinstance(options.format, TableFormat) and options.format.table.day.column:
+        raise LaunchError("--dryrun: the days of these logs stand in a column, and are known once the logs are divided among them")
+    return options.format.days(find_logs(asked.input), asked.out, 1)
+
+
+def _dry_run(root: Path, sources: Sequence[DaySource], options: PrepareOptions, words: Sequence[str], launch: LaunchConfig) -> int:
+    jobs = [job for job in prep_jobs(root, sources, options, words) if not job.is_done]
+    print_requests(jobs, launch, work_folder(root) / "logs", process_app)
+    return 0
 
 
 def run(root: Path, sources: Sequence[DaySource], options: PrepareOptions, words: Sequence[str], launch: LaunchConfig) -> int:

@@ -20,9 +20,9 @@ from torchx.specs import NONE, AppDef, AppState, AppStatus, CfgVal
 
 from data_prep.atomic import write_text
 from launch.causes import Failure, failure
-from launch.devices import LOCAL, Slots
+from launch.devices import Slots
 from launch.errors import LaunchError
-from launch.jobs import Job, ddp_app
+from launch.jobs import LOCAL, Job, ddp_app
 from launch.stop import Stop
 from recsys_nas.config import LaunchConfig
 
@@ -107,39 +107,40 @@ class JobQueue:
         self._options = scheduler_options(self.runner, self.launch)
         self._waiting: list[_Waiting] = []
         self._running: list[Attempt] = []
-        self._failures: dict[str, Failure] = {}
+        self.failures: dict[str, Failure] = {}
         self._free_gpus = list(self.slots.gpus or ())
         self._next_poll = 0.0
+        self._news = True
 
     def run(self, jobs: Sequence[Job], after_each: Callable[[], None] = lambda: None) -> dict[str, Failure]:
         """Run the jobs that are not done, in the order of the list as far as they are ready; returns failures by job name.
 
-        `after_each` is called at the start and after each success, for work that makes further jobs ready. Jobs that never
-        get ready, since what they need failed, are not run. Raises Stopped when asked to stop. However it ends, nothing it
-        started is left running.
+        `after_each` is called at the start and after each success and final failure, for work that makes further jobs ready.
+        Jobs that never get ready, since what they need failed, are not run. Raises Stopped when asked to stop. However it
+        ends, nothing it started is left running.
         """
         self._waiting = [_Waiting(job, self.launch.retries) for job in jobs if not job.is_done]
         self._take_over()
         try:
-            after_each()
-            while self._running or any(entry.job.is_ready for entry in self._waiting):
-                self.stop.check()
-                for attempt in self._finished():
-                    self.observer.finished(attempt)
+            while True:
+                if self._news:
+                    self._news = False
                     after_each()
+                if not self._running and not any(entry.job.is_ready for entry in self._waiting):
+                    return self.failures
+                self.stop.check()
+                self._see_what_ended()
                 self._start_ready()
                 self.observer.update(self._running, [entry.job for entry in self._waiting])
                 time.sleep(TICK_SECONDS)
         finally:
             self._cancel(self._running)
-        return self._failures
 
-    def _finished(self) -> list[Attempt]:
-        """Attempts that succeeded since the last call. Those that failed are queued again or given up on the way."""
+    def _see_what_ended(self) -> None:
+        """Attempts that failed are queued again or given up."""
         if time.monotonic() < self._next_poll:
-            return []
+            return
         self._next_poll = time.monotonic() + (0.0 if self.launch.scheduler == LOCAL else CLUSTER_POLL_SECONDS)
-        succeeded = []
         for attempt in list(self._running):
             state = self._end_state(attempt)
             if state is None:
@@ -147,10 +148,10 @@ class JobQueue:
             self._running.remove(attempt)
             self._free_gpus.extend(attempt.gpus)
             if attempt.job.is_done:
-                succeeded.append(attempt)
+                self._news = True
+                self.observer.finished(attempt)
             else:
                 self._fail(attempt, self._why(attempt, state))
-        return succeeded
 
     def _end_state(self, attempt: Attempt) -> str | None:
         """How the attempt ended, in the scheduler's words, or None while it runs. One past its time limit is ended here."""
@@ -187,7 +188,8 @@ class JobQueue:
 
     def _fail(self, attempt: Attempt, why: Failure) -> None:
         if why.user_error or not attempt.retries:
-            self._failures[attempt.job.name] = why
+            self.failures[attempt.job.name] = why
+            self._news = True
             self.observer.failed(attempt, why, again_in=None)
             return
         wait = self.backoff_seconds * 2 ** (self.launch.retries - attempt.retries)
@@ -206,7 +208,7 @@ class JobQueue:
         attempt = self._new_attempt(entry, self._take_gpus())
         attempt.logs.mkdir(parents=True)
         try:
-            attempt.handle = self.runner.schedule(self.request(attempt))
+            attempt.handle = self.runner.schedule(self._request(attempt))
         except Exception as error:  # whatever a scheduler's client raises: sbatch refused, no route to the cluster ...
             self._free_gpus.extend(attempt.gpus)
             self._fail(attempt, Failure(f"{self.launch.scheduler} did not take it: {error}"))
@@ -216,8 +218,11 @@ class JobQueue:
         self._running.append(attempt)
         self.observer.started(attempt)
 
-    def request(self, attempt: Attempt) -> AppDryRunInfo:
-        """What the scheduler is asked for; nothing is started or written."""
+    def request(self, job: Job) -> AppDryRunInfo:
+        """What the scheduler would be asked for if the job were started first and now; nothing is started or written."""
+        return self._request(self._new_attempt(_Waiting(job, 0), tuple(self._free_gpus[: self.launch.gpus])))
+
+    def _request(self, attempt: Attempt) -> AppDryRunInfo:
         environment = {} if self.slots.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(attempt.gpus)}
         app = self.build(attempt.job, self.launch, attempt.logs, environment)
         # TorchX ignores options that a scheduler does not have.

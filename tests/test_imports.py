@@ -41,10 +41,21 @@ RULES = (
     Rule("launch", PACKAGES, TORCH),
 )
 
-LOADS_NO_TORCH = ("data_prep.cli", "recsys_nas.space", "recsys_nas.config", "recsys_nas.cli", "launch.search", "launch.controller", "launch.prep_controller")
+LOADS_NO_TORCH = (
+    "data_prep.cli",
+    "recsys_nas.space",
+    "recsys_nas.config",
+    "recsys_nas.cli",
+    "launch.search",
+    "launch.controller",
+    "launch.prep_controller",
+)
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 8
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "launch/component.py:run_words": "TorchX makes a component's command line of its signature",
+    "launch/component.py:prep_words": "TorchX makes a component's command line of its signature",
+}
 """`path` or `path:function` that may be larger, each with its reason."""
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
 

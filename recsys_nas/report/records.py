@@ -59,11 +59,14 @@ def read_run(run: Path) -> RunRecords:
 
 
 def read_days(run: Path, config: Config) -> list[Record]:
-    """The search record of every day that the config names, in order of days."""
+    """The search record of every day that the config names, in order of days; without those that the aggregate does without."""
+    alphas = run / "alphas.json"
+    missing = read_record(alphas, (), f"run `recsys-nas aggregate {run}`").get("missing_days", []) if alphas.exists() else []
     records = []
     for day in parse_days(config.data.search_days, "data.search_days"):
-        remedy = f"run `recsys-nas search-day {run} --day {day}`"
-        records.append(read_record(run / "days" / f"day={day:02d}" / "alphas.json", ("day", "rows", "seconds"), remedy))
+        if day not in missing:
+            remedy = f"run `recsys-nas search-day {run} --day {day}`"
+            records.append(read_record(run / "days" / f"day={day:02d}" / "alphas.json", ("day", "rows", "seconds"), remedy))
     return records
 
 

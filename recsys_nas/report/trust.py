@@ -30,7 +30,7 @@ class Check:
 def checks(run: RunRecords) -> list[Check]:
     """Evidence for and against the verdict, from the records of the run alone."""
     evidence = [_seeds(run), _days(run), _close_calls(run), _calibration(run)]
-    return [*evidence, *_ceiling(run), *_test_set(run)]
+    return [*_missing_days(run), *evidence, *_ceiling(run), *_test_set(run)]
 
 
 def limits(run: RunRecords) -> list[str]:
@@ -69,6 +69,15 @@ def _days(run: RunRecords) -> Check:
         f"Kendall's τ between the days' rankings of gates is {tau:.2f}, the Jaccard index of the modules they would keep {jaccard:.2f} "
         "(1: all days agree).",
     )
+
+
+def _missing_days(run: RunRecords) -> list[Check]:
+    missing, searched = run.alphas.get("missing_days", []), run.alphas["days"]
+    if not missing:
+        return []
+    named = f"day {missing[0]}" if len(missing) == 1 else f"days {', '.join(map(str, missing))}"
+    text = f"The search of {named} failed; the architecture is that of the other {len(searched)} (launch.min_days allowed it)."
+    return [Check("caution", "Missing days", text)]
 
 
 def _close_calls(run: RunRecords) -> Check:

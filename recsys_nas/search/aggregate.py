@@ -82,13 +82,15 @@ def agreement(by_day: NDArray[np.float64], threshold: float) -> dict[str, float 
     return {"kendall_tau": float(np.mean(taus)) if taus else None, "jaccard": float(np.mean(overlaps))}
 
 
-def aggregate_run(run: Path) -> None:
-    """Read every searched day's gates and write `<run>/alphas.json` and `<run>/architecture.json`.
+def aggregate_run(run: Path, searched: Sequence[int] | None = None) -> None:
+    """Read the gates of the days `searched` (by default all of the config) and write `<run>/alphas.json` and `<run>/architecture.json`.
 
-    Raises ConfigError naming the day when one has not been searched, was searched on another space, or left a damaged file.
+    The days of the config that are not among them are written down as missing. Raises ConfigError naming the day when one has not
+    been searched, was searched on another space, or left a damaged file.
     """
     config = load_config(run / "config.toml")
-    days = parse_days(config.data.search_days, "data.search_days")
+    asked = parse_days(config.data.search_days, "data.search_days")
+    days = asked if searched is None else tuple(searched)
     schema = open_manifest(config.data.shards).schema
     space = space_from_config(config.space, len(schema.dense), len(schema.sparse), config.embedding.dim)
     by_day = np.array([_day_probabilities(run, day, space) for day in days])
@@ -101,6 +103,7 @@ def aggregate_run(run: Path) -> None:
             "format_version": 1,
             "method": config.search.aggregation,
             "days": list(days),
+            "missing_days": [day for day in asked if day not in days],
             "threshold": threshold,
             "gates": [_gate_json(verdict) for verdict in verdicts],
             "agreement": agreement(by_day, threshold),

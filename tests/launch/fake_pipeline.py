@@ -5,9 +5,10 @@ With FAKE_PLAIN set, jobs run as plain processes, without the seconds torchrun t
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ import launch.jobs
 from launch import controller
 from launch.jobs import Job
 from launch.queue import JobQueue
-from recsys_nas.config import Config, LaunchConfig, to_toml
+from recsys_nas.config import Config, LaunchConfig, load_config, parse_days, to_toml
 
 
 def plain_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:
@@ -34,7 +35,10 @@ def stub(name: str, **functions: Any) -> None:
     sys.modules[name] = module
 
 
-def aggregate_run(run: Path) -> None:
+def aggregate_run(run: Path, searched: Sequence[int]) -> None:
+    asked = parse_days(load_config(run / "config.toml").data.search_days, "data.search_days")
+    missing = [day for day in asked if day not in searched]
+    (run / "alphas.json").write_text(json.dumps({"days": list(searched), "missing_days": missing}))
     (run / "architecture.json").write_text("{}")
 
 

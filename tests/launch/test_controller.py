@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,3 +90,94 @@ def test_no_signal_leaves_a_process_behind(config_file: Path, tmp_path: Path, nu
     with controller(config_file, "launch.max_parallel=2") as again:
         out, err = again.communicate(timeout=PATIENCE_SECONDS)
     assert again.returncode == 0, out + err
+
+
+def test_a_dry_run_prints_each_request_and_writes_nothing(config_file: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    with controller(config_file, "--dryrun", "data.search_days='0,2'", "launch.nproc_per_node=2", "launch.cpus=3") as held:
+        out, err = held.communicate(timeout=PATIENCE_SECONDS)
+    assert (held.returncode, err) == (0, "")
+    assert [line for line in out.splitlines() if line.startswith("===")] == [
+        *("=== search day 0, to local_cwd", "=== search day 2, to local_cwd"),
+        *("=== retrain found, to local_cwd", "=== retrain mlp, to local_cwd"),
+    ]
+    unbroken = re.sub(r"'\n\s*'", "", out)  # as TorchX wraps long strings
+    assert f"fake_job {tmp_path}/runs/tiny --day 2" in unbroken
+    assert "'OMP_NUM_THREADS': '3'" in out
+    assert "--nproc_per_node 2" in unbroken
+    assert f"{tmp_path}/runs/tiny/logs/search-day-2/attempt=1" in unbroken
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_not_there_cannot_be_gone_on_with(config_file: Path, tmp_path: Path) -> None:
+    for words, said in (
+        (("--resume",), f"nothing to resume: there is no run in {tmp_path}/runs/tiny; leave out --resume to begin one"),
+        (("--stages", "retrain"), f"{tmp_path}/runs/tiny/architecture.json is missing: `torchx run launch/search.py` with the same"),
+        (("--stages", "compare"), f"{tmp_path}/runs/tiny/config.toml is missing: `torchx run launch/search.py` with the same"),
+    ):
+        with controller(config_file, *words) as held:
+            out, err = held.communicate(timeout=PATIENCE_SECONDS)
+        assert (held.returncode, out) == (2, "")
+        assert err.startswith(f"error: {said}"), err
+        assert err.count("\n") == 1
+
+
+def test_stages_one_by_one(config_file: Path, tmp_path: Path) -> None:
+    run, outs = tmp_path / "runs" / "tiny", []
+    for words in (("--stages", "search"), ("--stages", "retrain"), ("--stages", "compare", "--resume")):
+        with controller(config_file, *words) as held:
+            out, err = held.communicate(timeout=PATIENCE_SECONDS)
+        assert (held.returncode, err) == (0, "")
+        outs.append(out)
+        assert (run / "architecture.json").exists()
+        assert (run / "results.json").exists() == (words[1] == "compare")
+    assert "3 days to search, 0 models to retrain" in outs[0]
+    assert "0 days to search, 2 models to retrain" in outs[1]
+    assert outs[2].startswith("the table\n")
+
+
+def test_enough_days_go_on_without_the_others(config_file: Path, tmp_path: Path) -> None:
+    """Day 1 fails for good: the rest goes on, its failure is told, and running again neither tries it nor changes anything."""
+    run = tmp_path / "runs" / "tiny"
+    words = ("launch.min_days=2", "launch.retries=1")
+    with controller(config_file, *words, modes={"1": "traceback"}) as held:
+        out, err = held.communicate(timeout=PATIENCE_SECONDS)
+    assert (held.returncode, err) == (0, "")
+    assert out.count("[search day 1] failed after") == 2
+    assert f"aggregated 2 days without day 1, which failed: the architecture is in {run}/architecture.json" in out
+    assert json.loads((run / "alphas.json").read_text()) == {"days": [0, 2], "missing_days": [1]}
+    assert (run / "results.json").exists()
+
+    with controller(config_file, *words) as again:
+        out, err = again.communicate(timeout=PATIENCE_SECONDS)
+    assert (again.returncode, err) == (0, "")
+    assert "all jobs are done" in out
+
+    with controller(config_file, "launch.min_days=0") as all_days:
+        out, err = all_days.communicate(timeout=PATIENCE_SECONDS)
+    assert all_days.returncode == 2
+    assert "[search day 1] done" in out
+    said = "days were searched after retrain found was trained, and may give another architecture: remove"
+    assert err == f"error: {said} {run}/retrain/found and run the same command again\n"
+    shutil.rmtree(run / "retrain/found")
+    with controller(config_file, "launch.min_days=0") as mended:
+        out, err = mended.communicate(timeout=PATIENCE_SECONDS)
+    assert (mended.returncode, err) == (0, "")
+    assert json.loads((run / "alphas.json").read_text()) == {"days": [0, 1, 2], "missing_days": []}
+
+
+def test_too_few_days_are_a_failure(config_file: Path, tmp_path: Path) -> None:
+    with controller(config_file, "launch.min_days=2", "launch.retries=0", modes={"1": "traceback", "2": "traceback"}) as held:
+        _, err = held.communicate(timeout=PATIENCE_SECONDS)
+    assert held.returncode == 1
+    assert err.startswith("error: failed: search day 1, search day 2 (retrain found could not start); finished work is kept")
+    assert not (tmp_path / "runs/tiny/architecture.json").exists()
+
+
+def test_a_day_that_hangs_counts_as_failed_after_its_time(config_file: Path, tmp_path: Path) -> None:
+    words = ("launch.min_days=2", "launch.retries=0", "launch.timeout_minutes=0.1", "launch.max_parallel=3")
+    with controller(config_file, *words, modes={"0": "hang"}) as held:
+        out, err = held.communicate(timeout=PATIENCE_SECONDS)
+    assert (held.returncode, err) == (0, "")
+    assert "ran past launch.timeout_minutes = 0.1" in out
+    assert json.loads((tmp_path / "runs/tiny/alphas.json").read_text()) == {"days": [1, 2], "missing_days": [0]}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 from pathlib import Path
 
 import pytest
 from torchx.runner import get_runner
 from torchx.specs.builders import materialize_appdef
-from torchx.specs.finder import ModuleComponentsFinder, get_component
+from torchx.specs.finder import get_component
 
 from data_prep.cli import main as data_prep
 from data_prep.cli import options_of, parse_run
@@ -21,23 +20,29 @@ from launch.prep_controller import main, prep_jobs
 FILE = Path(__file__).parents[2] / "launch" / "prep.py"
 
 
-def test_entry_point_gives_the_name_that_users_type() -> None:
-    found = {component.name: component for component in ModuleComponentsFinder("launch.prep", "launch/prep").find()}
-    assert sorted(found) == ["launch/prep.prep", "launch/prep.py"]
-    assert not any(component.validation_errors for component in found.values())
-    registered = importlib.metadata.entry_points(group="torchx.components")
-    assert [entry.value for entry in registered if entry.name == "launch/prep"][:1] == ["launch.prep"]
-
-
 @pytest.mark.parametrize("name", ["launch/prep.py", f"{FILE}:prep"])
 def test_both_names_run_the_controller(name: str) -> None:
     arguments = ["--input", "raw/day_0,raw/day_1", "--out", "shards", "--hash", "frequency", "--threshold", "2", "--max_parallel", "3"]
-    arguments += ["part-rows=500", "launch.scheduler=slurm"]
+    arguments += ["--scheduler", "slurm", "--cfg", "partition=cpu", "--resume", "part-rows=500", "launch.memory_mb=100"]
     role = materialize_appdef(get_component(name).fn, arguments).roles[0]
     assert [role.entrypoint, *role.args] == [
         *("python", "-m", "launch.child", "python", "-m", "launch.prep_controller"),
-        *("--input", "raw/day_0", "raw/day_1", "--out", "shards", "--schema", "criteo", "--hash", "frequency", "--threshold", "2"),
-        *("--launch", "launch.max_parallel=3", "--part-rows", "500", "--launch", "launch.scheduler=slurm"),
+        *(
+            "--input",
+            "raw/day_0",
+            "raw/day_1",
+            "--schema",
+            "criteo",
+            "--out",
+            "shards",
+            "--resume",
+            "--hash",
+            "frequency",
+            "--threshold",
+            "2",
+        ),
+        *("--part-rows", "500", "--launch=launch.max_parallel=3", '--launch=launch.scheduler="slurm"'),
+        *('--launch=launch.scheduler_options.partition="cpu"', "--launch=launch.memory_mb=100"),
     ]
     with get_runner() as runner:
         request = runner.dryrun_component(name, arguments, "local_cwd").request

@@ -102,7 +102,7 @@ def comparable(run: Path) -> dict[str, object]:
 def test_search_on_slurm_with_a_cancelled_day(slurm: Mapping[str, str], folder: Path) -> None:
     before = {path.name for path in folder.iterdir()}
     run = folder / "runs/slurm"
-    process = search(folder, slurm, "name=slurm", "launch.scheduler=slurm", "launch.scheduler_options.partition=cpu")
+    process = search(folder, slurm, "--scheduler", "slurm", "--cfg", "partition=cpu", "name=slurm")
     logs, figures = run / "logs/search-day-0", run / "days/day=00/metrics.jsonl"
     wait_until(lambda: figures.exists() and figures.stat().st_size > 0, process)
     job = (logs / "attempt=1/handle").read_text().rpartition("/")[2]

@@ -1,0 +1,67 @@
+"""From searched days to the architecture: when there are enough of them, and which are done without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from launch.errors import LaunchError
+from launch.jobs import Job, architecture_file, retrain_jobs, search_jobs
+from recsys_nas.config import Config
+
+
+def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
+    """Once no day can be waited for: the architecture that the searched ones agree on. Returns what was done, in a line.
+
+    `failed`: names of the jobs given up. With fewer than `launch.min_days` (0: all) days, nothing is done. An architecture that
+    is newer than every day stays, edited by hand or not. Raises LaunchError when another was retrained before.
+    """
+    from recsys_nas.search.aggregate import aggregate_run
+
+    given_up = {*failed, *left_out(config)}
+    days = search_jobs(config)
+    done = [job for job in days if job.is_done]
+    if len(done) < (config.launch.min_days or len(days)) or any(not job.is_done and job.name not in given_up for job in days):
+        return ""
+    architecture = architecture_file(config)
+    newest_day = max((folder / job.result).stat().st_mtime for job in done for folder in job.folders)
+    if architecture.exists() and architecture.stat().st_mtime >= newest_day:
+        return ""
+    _refuse_results_of_another(config)
+    aggregate_run(config.run_folder, [_number(job) for job in done])
+    without = [job.title.removeprefix("search ") for job in days if job not in done]
+    lacking = f" without {', '.join(without)}, which failed" if without else ""
+    return f"aggregated {len(done)} days{lacking}: the architecture is in {architecture}"
+
+
+def left_out(config: Config) -> frozenset[str]:
+    """Names of the jobs of days that the architecture does without, as long as those that it is made of still suffice."""
+    try:
+        alphas = json.loads((config.run_folder / "alphas.json").read_text(encoding="utf-8"))
+        missing, days = set(alphas["missing_days"]), set(alphas["days"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+    asked = {_number(job): job for job in search_jobs(config)}
+    enough = 0 < config.launch.min_days <= len(days & asked.keys()) and architecture_file(config).exists()
+    return frozenset(asked[day].name for day in missing & asked.keys() if not asked[day].is_done) if enough else frozenset()
+
+
+def is_given_up(config: Config, name: str) -> bool:
+    """Whether the job of that name is a day whose failure `launch.min_days` allows."""
+    return name in left_out(config)
+
+
+def _number(job: Job) -> int:
+    return int(job.arguments[-1])
+
+
+def _refuse_results_of_another(config: Config) -> None:
+    """A day that came late changes the architecture; results of the one before would be taken for those of the new one."""
+    found = next(job for job in retrain_jobs(config) if job.needs)
+    results: list[Path] = [path for folder in found.folders if (path := folder / found.result).exists()]
+    if results:
+        raise LaunchError(
+            f"days were searched after {found.title} was trained, and may give another architecture: "
+            f"remove {results[0].parents[1]} and run the same command again"
+        )
