@@ -38,6 +38,7 @@ DEVELOPMENT = [
     "scikit-learn>=1.7",  # an independent AUC and log loss to test ours against
     "ruff>=0.14",  # lint and format
     "mypy>=1.18",  # types
+    "kubernetes>=31,<36",  # TorchX makes requests to a cluster with it, and tests read them, without a cluster; 36 brings aiohttp
 ]
 
 # Only measured against: benchmarks/data_prep.py says when it is missing.
