@@ -36,9 +36,9 @@ def main() -> None:
             with (folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
             time.sleep(0.05 if mode != "slow" else 60)
-        result = {name: os.environ.get(name) for name in ("RANK", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
+        result = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
         (folder / ("result.json" if options.model else "alphas.json")).write_text(json.dumps(result))
-    _note(log, f"end {unit}")
+    _note(log, f"end {unit} as rank {os.environ.get('RANK', '0')} of {os.environ.get('WORLD_SIZE', '1')}")
 
 
 def _note(log: Path, text: str) -> None:

@@ -57,7 +57,7 @@ def test_run_under_torchrun_then_continue(config_file: Path, tmp_path: Path) -> 
     assert "RuntimeError: no luck with mlp; log" in out
     assert err.splitlines() == ["error: failed: retrain mlp; finished work is kept: mend the cause and run the same command again"]
     result = json.loads((run / "retrain/found/seed=0/result.json").read_text())
-    assert result == {"RANK": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    assert result == {"RANK": "0", "WORLD_SIZE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     assert not (run / "results.json").exists()
 
     with controller(config_file, *small) as second:
@@ -90,6 +90,18 @@ def test_no_signal_leaves_a_process_behind(config_file: Path, tmp_path: Path, nu
     with controller(config_file, "launch.max_parallel=2") as again:
         out, err = again.communicate(timeout=PATIENCE_SECONDS)
     assert again.returncode == 0, out + err
+
+
+def test_a_job_on_two_nodes(config_file: Path, tmp_path: Path) -> None:
+    """Two agents of torchrun on this machine meet, two jobs at once, each with four ranks."""
+    words = ("--stages", "search", "data.search_days='0-1'", "launch.nnodes=2", "launch.nproc_per_node=2", "launch.max_parallel=2")
+    with controller(config_file, *words, plain=False) as held:
+        out, err = held.communicate(timeout=2 * PATIENCE_SECONDS)
+    assert (held.returncode, err) == (0, ""), out
+    events = (tmp_path / "runs/tiny/events.log").read_text().splitlines()
+    assert sorted(line for line in events if line.startswith("end")) == [
+        f"end {day} as rank {rank} of 4" for day in (0, 1) for rank in range(4)
+    ]
 
 
 def test_a_dry_run_prints_each_request_and_writes_nothing(config_file: Path, tmp_path: Path) -> None:
