@@ -25,6 +25,9 @@ from recsys_nas.config import LaunchConfig, load_config
         ("launch.scheduler=slrum", "launch.scheduler: there is no 'slrum'; did you mean 'slurm'?"),
         ("launch.gpus=99", "launch.gpus = 99, but this machine shows"),
         ("serch.batch_size=3", "unknown key serch"),
+        ("launch.min_days=4", "launch.min_days = 4: data.search_days has only 3; 0 stands for all of them"),
+        ("launch.scheduler=kubernetes", "launch.image is empty: kubernetes runs containers"),
+        ("launch.resource=8xh200", "Did you mean `8xh100`?"),
     ],
 )
 def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], override: str, said: str) -> None:
@@ -33,6 +36,12 @@ def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], overrid
     assert shown.startswith("error: ")
     assert said in shown
     assert shown.count("\n") == 1
+
+
+def test_an_environment_that_srun_cannot_take(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["launch.scheduler=slurm", 'launch.environment={NCCL_SOCKET_IFNAME = "ib0,ib1"}', "--dryrun"]
+    assert controller.main(["--config", str(config_file), *words]) == 2
+    assert "launch.environment.NCCL_SOCKET_IFNAME: srun takes no value with a comma" in capsys.readouterr().err
 
 
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +53,9 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slots(LaunchConfig(gpus=1), 24) == Slots(3, ("0", "2", "5"))
     assert slots(LaunchConfig(gpus=2, max_parallel=9), 24) == Slots(1, ("0", "2", "5"))
     assert slots(LaunchConfig(scheduler="slurm", gpus=8), 24) == Slots(24, None)
+    assert slots(LaunchConfig(nnodes=2, nproc_per_node=2), 24) == Slots(2, ())
+    with pytest.raises(LaunchError, match="one machine is one node"):
+        slots(LaunchConfig(gpus=1, nnodes=2), 24)
     with pytest.raises(LaunchError, match="shows 3"):
         slots(LaunchConfig(gpus=4), 24)
 

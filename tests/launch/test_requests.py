@@ -45,11 +45,8 @@ def request_of(config: Config) -> Any:
 
 def command(run: Path, endpoint: str, job: str, nodes: int) -> list[str]:
     torchrun = f"torchrun --rdzv_backend c10d --rdzv_endpoint {endpoint} --rdzv_id '{job}' --nnodes {nodes} --nproc_per_node 8"
-    return [
-        "bash",
-        "-c",
-        f"exec python -m launch.child {torchrun} --tee 3 --role '' -m launch.child python -m recsys_nas.jobs.search_day {run} --day 0",
-    ]
+    work = f"python -m recsys_nas.jobs.search_day {run} --day 0"
+    return ["bash", "-c", f"exec python -m launch.child {torchrun} --tee 3 --role '' -m launch.child {work}"]
 
 
 def test_kubernetes(config_file: Path) -> None:
@@ -140,5 +137,5 @@ def test_named_resources(name: str, nproc: int, expected: tuple[int, ...]) -> No
 
 
 def test_a_resource_that_nobody_has_registered() -> None:
-    with pytest.raises(LaunchError, match="launch.resource = '8xh200': No named resource found for `8xh200`. Did you mean `8xh100`"):
+    with pytest.raises(LaunchError, match=r"'8xh200': No named resource found for `8xh200`\. Did you mean `8xh100`"):
         with_resource(LaunchConfig(resource="8xh200"))
