@@ -8,6 +8,7 @@ from typing import Literal
 
 Sharding = Literal["table_wise", "column_wise", "row_wise", "table_row_wise", "grid_shard", "data_parallel"]
 Kernel = Literal["fused", "fused_uvm", "fused_uvm_caching"]
+Pooling = Literal["mean", "sum"]
 
 OPTIMIZERS = ("rowwise_adagrad", "adagrad", "sgd")
 # Kinds of fbgemm that assert on a CPU, where a failed rank would leave the others waiting.
@@ -30,6 +31,7 @@ class EmbeddingConfig:
 
     `weight_decay` is an L2 penalty on the rows looked up (`embeddings.decay`), the same on every kernel.
     `max_rows` caps every table (0: as many rows as the schema has ids); ids beyond the cap wrap around.
+    `pooling`: how the rows of a list of ids become one embedding; an empty list gives zeros.
     `sharding` and `kernels` name what the planner may choose from (empty: whatever suits the job), `min_partition` the
     narrowest piece a column-wise plan may cut (0: whole rows), `tables` the same for single features.
     `plan` is the path of a `plan.json` to use instead of planning.
@@ -38,6 +40,7 @@ class EmbeddingConfig:
 
     dim: int = 16
     max_rows: int = 0
+    pooling: Pooling = "mean"
     optimizer: str = "rowwise_adagrad"
     learning_rate: float = 0.05
     eps: float = 1e-8

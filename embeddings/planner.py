@@ -96,9 +96,12 @@ class _OrderedEnumerator(EmbeddingEnumerator):
         return sorted(super()._filter_compute_kernels(*arguments, **named))
 
 
-def make_plan(schema: Schema, config: EmbeddingConfig, machine: Machine, batch_size: int) -> Plan:
+def make_plan(
+    schema: Schema, config: EmbeddingConfig, machine: Machine, batch_size: int, lengths: Mapping[str, float] | None = None
+) -> Plan:
     """The plan for `batch_size` rows a step over all ranks: the one of `config.plan`, or the best that the planner finds.
 
+    `lengths` are the mean lengths of the lists of each jagged feature; one that is not in it counts as full ones.
     Raises TableError in one line when the tables do not fit, a constraint names an unknown feature, or the plan of the
     file is not for these tables and ranks.
     """
@@ -110,7 +113,7 @@ def make_plan(schema: Schema, config: EmbeddingConfig, machine: Machine, batch_s
         return plan
     for parameter in tables.parameters():  # for its estimates of memory
         parameter._optimizer_classes = [_OPTIMIZER_CLASSES[config.optimizer]]
-    constraints = _constraints(schema, config, machine)
+    constraints = _constraints(schema, config, machine, lengths or {})
     with _quiet():
         topology = machine.topology()
     share = -(-batch_size // machine.world_size)
@@ -154,8 +157,10 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _constraints(schema: Schema, config: EmbeddingConfig, machine: Machine) -> dict[str, ParameterConstraints]:
-    names = [feature.name for feature in schema.sparse]
+def _constraints(
+    schema: Schema, config: EmbeddingConfig, machine: Machine, lengths: Mapping[str, float]
+) -> dict[str, ParameterConstraints]:
+    names, longest = [feature.name for feature in schema.categorical], {feature.name: feature.max_length for feature in schema.jagged}
     if unknown := sorted(set(config.tables) - set(names)):
         raise TableError(f"embedding.tables.{unknown[0]}: the data has no such feature; it has {', '.join(names)}")
     constraints = {}
@@ -165,7 +170,8 @@ def _constraints(schema: Schema, config: EmbeddingConfig, machine: Machine) -> d
         kernels = [*(wish.kernels or ("fused", "fused_uvm_caching")), EmbeddingComputeKernel.DENSE.value]
         if machine.device == "cpu" and "fused" not in kernels:
             raise TableError(f"kernels {list(wish.kernels)} of feature {name} need GPUs; a CPU job has only 'fused'")
-        constraints[table_name(name)] = ParameterConstraints(kinds, kernels, wish.min_partition or config.dim)
+        ids = float(lengths.get(name, longest.get(name, 1)))
+        constraints[table_name(name)] = ParameterConstraints(kinds, kernels, wish.min_partition or config.dim, pooling_factors=[ids])
     return constraints
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,19 +54,22 @@ def shard(
     device: torch.device,
     seed: int,
     batch_size: int = 1024,
+    lengths: Mapping[str, float] | None = None,
 ) -> ShardedModel:
     """Shard the tables of `schema` inside the model that `build` makes around them, over the default process group.
 
-    The tables are planned for `batch_size` rows a step over all ranks (`embeddings.planner`), sharded, and filled from
-    `seed`, so that weights, logits and training are the same for any plan and world size. The rest of the model is
+    The tables return the sum of each list, and the model takes the mean (`averages`, `embeddings.tables.mean_of_sums`):
+    TorchRec's own mean is a sum under grid sharding, and divides other features too where one is row-wise (docs/log.md).
+    They are planned for `batch_size` rows a step over all ranks and lists of mean `lengths` (`embeddings.planner`), sharded,
+    and filled from `seed`, so that weights, logits and training are the same for any plan and world size. The rest of the model is
     replicated. Raises TableError, on every rank, when the tables do not fit or the plan of the config is for others.
     """
     world_size = dist.get_world_size()
     # Placements, and TorchRec's groups within a host and across hosts, follow the launcher.
     local_size = ranks_per_host(world_size)
     machine = Machine.of(config, world_size, local_size, device.type)
-    plan = on_first_rank(lambda: make_plan(schema, config, machine, batch_size))
-    tables = embedding_tables(schema, config)
+    plan = on_first_rank(lambda: make_plan(schema, config, machine, batch_size, lengths))
+    tables = embedding_tables(schema, dataclasses.replace(config, pooling="sum"))
     model = build(tables)
     path = next(name for name, module in model.named_modules() if module is tables)
     sharded = DistributedModelParallel(
@@ -80,6 +84,11 @@ def shard(
         if isinstance(module, ShardedEmbeddingBagCollection):
             initialise_tables(module, seed, config.init_scale)
     return ShardedModel(sharded, plan, _tables_optimizer(sharded, plan, path, config), table_rows(schema, config))
+
+
+def averages(schema: Schema, config: EmbeddingConfig) -> bool:
+    """Whether a model above sharded tables has to take means (`shard`)."""
+    return bool(schema.jagged) and config.pooling == "mean"
 
 
 def ranks_per_host(world_size: int) -> int:

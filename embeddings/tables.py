@@ -1,12 +1,13 @@
-"""From a schema to an EmbeddingBagCollection, one table a sparse feature, and from its output back to features in order."""
+"""From a schema to an EmbeddingBagCollection, one table a sparse or jagged feature, and from its output back to features in order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import torch
 from torch import Tensor
-from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor, PoolingType
 
 from data_prep.schema import Schema
 from embeddings.config import EmbeddingConfig
@@ -14,21 +15,30 @@ from embeddings.errors import TableError
 
 
 def table_name(feature: str) -> str:
-    return f"t_{feature}"
+    """A name of its own for each feature, without the dots and slashes that modules and files cannot have in theirs."""
+    return f"t_{quote(feature, safe='').replace('.', '%2E')}"
 
 
 def table_rows(schema: Schema, config: EmbeddingConfig) -> dict[str, int]:
-    """Rows of each feature's table: as many as the schema has ids, or the cap."""
+    """Rows of each feature's table, sparse features before jagged ones: as many as the schema has ids, or the cap."""
     cap = config.max_rows
-    return {feature.name: min(feature.num_embeddings, cap) if cap else feature.num_embeddings for feature in schema.sparse}
+    return {feature.name: min(feature.num_embeddings, cap) if cap else feature.num_embeddings for feature in schema.categorical}
 
 
 def embedding_tables(schema: Schema, config: EmbeddingConfig) -> EmbeddingBagCollection:
-    """The collection on the meta device: no memory until it is sharded (`embeddings.sharding.shard`)."""
+    """The collection on the meta device: no memory until it is sharded (`embeddings.sharding.shard`), or `to_empty`."""
+    lists = {feature.name for feature in schema.jagged}
+    pooling = {"mean": PoolingType.MEAN, "sum": PoolingType.SUM}[config.pooling]
     return EmbeddingBagCollection(
         device=torch.device("meta"),
         tables=[
-            EmbeddingBagConfig(name=table_name(name), embedding_dim=config.dim, num_embeddings=rows, feature_names=[name])
+            EmbeddingBagConfig(
+                name=table_name(name),
+                embedding_dim=config.dim,
+                num_embeddings=rows,
+                feature_names=[name],
+                pooling=pooling if name in lists else PoolingType.SUM,
+            )
             for name, rows in table_rows(schema, config).items()
         ],
     )
@@ -46,6 +56,15 @@ def tokens_by_name(embeddings: KeyedTensor, names: list[str]) -> Tensor:
         return tokens
     order = torch.tensor([keys.index(name) for name in names])
     return tokens.index_select(1, order.to(values.device, non_blocking=True))
+
+
+def mean_of_sums(tokens: Tensor, features: KeyedJaggedTensor, names: list[str]) -> Tensor:
+    """`tokens` `[B, len(names), D]`, the sums over each example's ids, divided by how many `features` had; zeros where none."""
+    keys, lengths = features.keys(), features.lengths().view(len(features.keys()), -1)
+    if keys != names:
+        order = torch.tensor([keys.index(name) for name in names])
+        lengths = lengths.index_select(0, order.to(lengths.device, non_blocking=True))
+    return tokens / lengths.clamp(min=1).T.unsqueeze(2)
 
 
 def check_features(batch: KeyedJaggedTensor, names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,9 +16,9 @@ from torchrec import EmbeddingBagCollection
 
 from data_prep.schema import Schema
 from data_prep.shards import Manifest, open_manifest
-from embeddings.lookup_cost import LookupCost, lookup_cost
+from embeddings.lookup_cost import LookupCost, lookup_cost, mean_lengths
 from embeddings.plan_text import plan_text
-from embeddings.sharding import shard
+from embeddings.sharding import averages, shard
 from embeddings.tables import table_rows
 from recsys_nas.config import Config, ConfigError, load_config
 from recsys_nas.jobs.environment import Ranks
@@ -50,8 +51,13 @@ class Run:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """(num_dense, num_sparse, embedding_dim) of every network of this run."""
-        return len(self.schema.dense), len(self.schema.sparse), self.config.embedding.dim
+        """(num_dense, num_sparse, embedding_dim) of every network of this run; a jagged feature is pooled to one embedding."""
+        return len(self.schema.dense), len(self.schema.categorical), self.config.embedding.dim
+
+    @cached_property
+    def mean_lengths(self) -> Mapping[str, float]:
+        """Of the lists of each jagged feature, over all days."""
+        return mean_lengths(self.shards, self.manifest)
 
     @property
     def collective_timeout(self) -> timedelta:
@@ -70,12 +76,10 @@ class Run:
         return dataclasses.replace(self, config=dataclasses.replace(self.config, embedding=embedding))
 
     def lookup_cost(self) -> LookupCost:
-        return lookup_cost(self.schema, self.config.embedding.dim)
+        return lookup_cost(self.schema, self.config.embedding.dim, lengths=self.mean_lengths)
 
     def reader(self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1) -> ShardReader:
-        # Lists of ids are read whole; nothing has a table for them yet.
-        lists = [feature.num_embeddings for feature in self.schema.jagged]
-        rows = [*table_rows(self.schema, self.config.embedding).values(), *lists]
+        rows = list(table_rows(self.schema, self.config.embedding).values())
         options = ReaderOptions(batch_size, rows, shuffle_seed, epochs, ranks.rank, ranks.world_size)
         try:
             return ShardReader(self.shards, self.manifest, days, options)
@@ -99,13 +103,13 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
 
     The plan of the tables is printed and written to `<folder>/plan.json`.
     """
-    names, embedding, training = [feature.name for feature in run.schema.sparse], run.config.embedding, recipe.training
+    names, embedding, training = [feature.name for feature in run.schema.categorical], run.config.embedding, recipe.training
     recipe.network.to(ranks.device)
 
     def build(tables: EmbeddingBagCollection) -> CtrModel:
-        return recipe.model(tables, names, recipe.network, embedding.weight_decay)
+        return recipe.model(tables, names, recipe.network, embedding.weight_decay, averages(run.schema, embedding))
 
-    sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size)
+    sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size, run.mean_lengths)
     if ranks.is_first:
         print(plan_text(sharded.plan), flush=True)
         sharded.plan.write(folder / "plan.json")

@@ -30,7 +30,7 @@ def plan_run(config: Config, phase: Phase, world_size: int) -> Plan:
     several_hosts = launch.nproc_per_node > 1 and world_size % launch.nproc_per_node == 0
     machine = Machine.of(embedding, world_size, launch.nproc_per_node if several_hosts else world_size, device)
     batch_size = config.search.batch_size if phase == "search" else config.retrain.batch_size
-    return make_plan(run.schema, embedding, machine, batch_size)
+    return make_plan(run.schema, embedding, machine, batch_size, run.mean_lengths)
 
 
 def show_plan(config: Config, phase: Phase, world_size: int, out: Path | None) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from data_prep.atomic import write_json
-from embeddings.lookup_cost import ElementType, lookup_cost, mean_lengths, table_memory
+from embeddings.lookup_cost import ElementType, lookup_cost, table_memory
 from embeddings.quantise import QuantisationError, QuantisedTable, quantise_tables, save_tables, serving_collection
 from embeddings.tables import embedding_tables, table_rows
 from recsys_nas.config import ConfigError
@@ -72,7 +72,7 @@ def _sizes(run: Run, dtype: ElementType, tables: list[QuantisedTable], errors: l
         "float32_bytes": sum(memory.bytes for memory in before),
         "bytes": sum(table.rows.numel() for table in tables),
         "largest_error": max(error.largest for error in errors),
-        "lookup": asdict(lookup_cost(run.schema, dim, dtype, mean_lengths(run.shards, run.manifest))),
+        "lookup": asdict(lookup_cost(run.schema, dim, dtype, run.mean_lengths)),
         "tables": by_table,
     }
 

@@ -7,40 +7,45 @@ computes is a module of its own.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchrec import EmbeddingBagCollection, KeyedTensor
+from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
 
 from embeddings.decay import decayed
-from embeddings.tables import tokens_by_name
+from embeddings.tables import mean_of_sums, tokens_by_name
 from recsys_nas.training.reader import Batch
 
 
 class CtrModel(nn.Module):
     """Looks a batch up and hands it to `network`, a module from `[B, I]` and `[B, F, D]` to logits `[B]`.
 
-    `names` are the features in the network's order, `weight_decay` that of the tables.
+    `names` are the features in the network's order, `weight_decay` that of the tables. `average` where the tables return sums
+    of lists and the network is to see means (`embeddings.sharding.averages`).
     """
 
-    def __init__(self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0, average: bool = False
+    ) -> None:
         super().__init__()
         self.tables = tables
         self.names = names
         self.network = network
-        self.tokens = _Tokens(names, weight_decay)
+        self.tokens = _Tokens(names, weight_decay, average)
 
     def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.network(batch.dense, self.tokens(self.tables(batch.sparse)))
+        logits: Tensor = self.network(batch.dense, self.tokens(self.tables(batch.sparse), batch.sparse))
         return logits
 
 
 class SearchModel(CtrModel):
     """The same with a network under search, which draws the noise of its gates from the step and the rows of the batch."""
 
-    def __init__(self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0) -> None:
-        super().__init__(tables, names, network, weight_decay)
+    def __init__(
+        self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0, average: bool = False
+    ) -> None:
+        super().__init__(tables, names, network, weight_decay, average)
         self.rows = _RowsOfStep()
 
     def forward(self, batch: Batch) -> Tensor:
-        tokens = self.tokens(self.tables(batch.sparse))
+        tokens = self.tokens(self.tables(batch.sparse), batch.sparse)
         logits: Tensor = self.network(batch.dense, tokens, batch.index, self.rows(batch), batch.step_rows)
         return logits
 
@@ -48,12 +53,13 @@ class SearchModel(CtrModel):
 class _Tokens(nn.Module):
     """From what the tables return, in the order of the plan, to `[B, F, D]` in the order of `names`."""
 
-    def __init__(self, names: list[str], weight_decay: float) -> None:
+    def __init__(self, names: list[str], weight_decay: float, average: bool) -> None:
         super().__init__()
-        self.names, self.weight_decay = names, weight_decay
+        self.names, self.weight_decay, self.average = names, weight_decay, average
 
-    def forward(self, embeddings: KeyedTensor) -> Tensor:
-        return decayed(tokens_by_name(embeddings, self.names), self.weight_decay)
+    def forward(self, embeddings: KeyedTensor, features: KeyedJaggedTensor) -> Tensor:
+        tokens = tokens_by_name(embeddings, self.names)
+        return decayed(mean_of_sums(tokens, features, self.names) if self.average else tokens, self.weight_decay)
 
 
 class _RowsOfStep(nn.Module):

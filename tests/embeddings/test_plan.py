@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from data_prep.schema import Schema, SparseFeature
+from data_prep.schema import JaggedFeature, Schema, SparseFeature
 from embeddings.config import EmbeddingConfig, TableConstraints
 from embeddings.errors import DoesNotFit, TableError
 from embeddings.plan import Memory, Plan
@@ -91,6 +91,17 @@ def test_memory_is_of_the_machine_or_of_the_config() -> None:
     assert (forced.capacity, forced.ddr, forced.ranks_per_host) == (int(3.4 * GIB), int(4.25 * GIB), 2)
     with pytest.raises(TableError, match=r"3 ranks do not fill hosts of 2"):
         Machine.of(EmbeddingConfig(), 3, 2, "cpu")
+
+
+def test_buffers_and_costs_follow_the_length_of_lists() -> None:
+    schema = Schema("label", (), (SparseFeature("zip", 1000),), (JaggedFeature("seen", 1000, max_length=50),))
+    plans = [make_plan(schema, EmbeddingConfig(dim=8), machine(2), 96, lengths) for lengths in ({"seen": 0.0}, {"seen": 9.5}, None)]
+    none, some, full = ([table.memory.buffers for table in plan.tables] for plan in plans)
+    assert none[0] == some[0] == full[0]
+    assert none[1] < some[1] < full[1]
+    assert plans[0].tables[1].cost_ms < plans[1].tables[1].cost_ms < plans[2].tables[1].cost_ms
+    with pytest.raises(TableError, match=r"embedding\.tables\.sen: the data has no such feature; it has zip, seen"):
+        make_plan(schema, EmbeddingConfig(tables={"sen": TableConstraints()}), machine(), 96)
 
 
 def test_an_unknown_feature_is_named() -> None:

@@ -18,17 +18,18 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.nn import functional as F
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 
-from data_prep.schema import Schema, SparseFeature
+from data_prep.schema import JaggedFeature, Schema, SparseFeature
 from embeddings.config import EmbeddingConfig, TableConstraints
 from embeddings.decay import decayed
-from embeddings.sharding import shard
-from embeddings.tables import tokens_by_name
+from embeddings.sharding import averages, shard
+from embeddings.tables import mean_of_sums, tokens_by_name
 from recsys_nas.jobs.environment import process_group
 
 # Names whose order in the schema is neither the alphabet's nor that of their sizes.
-SCHEMA = Schema("label", ("I1",), (SparseFeature("zip", 90), SparseFeature("ad", 300), SparseFeature("hour", 7)))
-NAMES = [feature.name for feature in SCHEMA.sparse]
-STEPS, ROWS = 20, 96
+ONE_ID = (SparseFeature("zip", 90), SparseFeature("ad", 300), SparseFeature("hour", 7))
+SCHEMA = Schema("label", ("I1",), ONE_ID, (JaggedFeature("seen", 40, max_length=4), JaggedFeature("clicked", 30, max_length=4)))
+NAMES = [feature.name for feature in SCHEMA.categorical]
+STEPS, ROWS = 12, 96
 KINDS = ("table_wise", "column_wise", "row_wise", "table_row_wise", "grid_shard", "data_parallel")
 WHOLE_ROWS = ("table_wise", "row_wise", "table_row_wise", "data_parallel")
 
@@ -36,25 +37,31 @@ WHOLE_ROWS = ("table_wise", "row_wise", "table_row_wise", "data_parallel")
 class Tower(nn.Module):
     """Tables below two layers, so that features in a wrong order would be seen."""
 
-    def __init__(self, tables: EmbeddingBagCollection, weight_decay: float) -> None:
+    def __init__(self, tables: EmbeddingBagCollection, weight_decay: float, average: bool) -> None:
         super().__init__()
-        self.tables, self.weight_decay = tables, weight_decay
-        self.hidden, self.out = nn.Linear(3 * 8, 6), nn.Linear(6, 1)
+        self.tables, self.weight_decay, self.average = tables, weight_decay, average
+        self.hidden, self.out = nn.Linear(len(NAMES) * 8, 6), nn.Linear(6, 1)
 
     def forward(self, features: KeyedJaggedTensor) -> Tensor:
-        tokens = decayed(tokens_by_name(self.tables(features), NAMES), self.weight_decay)
-        return self.out(torch.tanh(self.hidden(tokens.flatten(1)))).squeeze(1)
+        tokens = tokens_by_name(self.tables(features), NAMES)
+        tokens = mean_of_sums(tokens, features, NAMES) if self.average else tokens
+        return self.logits(decayed(tokens, self.weight_decay))
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self.out(torch.tanh(self.hidden(tokens.flatten(1)))).squeeze(1)
+        return out
 
 
 def cases() -> dict[str, EmbeddingConfig]:
-    """Every sharding type with the optimizers that can do it; mixed plans; weight decay."""
+    """Every sharding type with the optimizers that can do it; weight decay; sums of lists; mixed plans."""
     made = {}
     for optimizer in ("sgd", "adagrad", "rowwise_adagrad"):
         for kind in WHOLE_ROWS if optimizer == "rowwise_adagrad" else KINDS:
             made[f"{optimizer} {kind}"] = config(optimizer, kind)
     for kind in ("table_wise", "row_wise", "data_parallel"):
         made[f"decay {kind}"] = config("sgd", kind, weight_decay=0.5)
-    mixed = {"zip": {"sharding": ("data_parallel",)}, "ad": {"sharding": ("row_wise",)}}
+        made[f"sums {kind}"] = config("sgd", kind, pooling="sum")
+    mixed = {"zip": {"sharding": ("data_parallel",)}, "ad": {"sharding": ("row_wise",)}, "seen": {"sharding": ("row_wise",)}}
     made["rowwise_adagrad mixed"] = config("rowwise_adagrad", "table_wise", tables=mixed)
     return made
 
@@ -77,16 +84,22 @@ def config(optimizer: str, kind: str, **more: Any) -> EmbeddingConfig:
 def step_rows(step: int) -> tuple[KeyedJaggedTensor, Tensor]:
     """This rank's share of the rows of a step."""
     generator = torch.Generator().manual_seed(step)
-    ids = torch.stack([torch.randint(0, feature.num_embeddings, (ROWS,), generator=generator) for feature in SCHEMA.sparse])
-    labels = (ids[2] % 2 == 0).float()
+    lists = len(SCHEMA.jagged)
+    lengths = torch.cat([torch.ones(len(ONE_ID), ROWS), torch.randint(0, 5, (lists, ROWS), generator=generator)]).int()
+    ids = [
+        torch.randint(0, feature.num_embeddings, (int(count.sum()),), generator=generator).split(count.tolist())
+        for feature, count in zip(SCHEMA.categorical, lengths, strict=True)
+    ]
+    labels = (torch.cat(ids[2]) % 2 == 0).float()
     mine = slice(dist.get_rank() * ROWS // dist.get_world_size(), (dist.get_rank() + 1) * ROWS // dist.get_world_size())
-    share = ids[:, mine]
-    return KeyedJaggedTensor.from_lengths_sync(NAMES, share.reshape(-1), torch.ones(share.numel(), dtype=torch.int32)), labels[mine]
+    share = torch.cat([torch.cat(rows[mine]) for rows in ids])
+    return KeyedJaggedTensor.from_lengths_sync(NAMES, share, lengths[:, mine].reshape(-1)), labels[mine]
 
 
 def train(case: EmbeddingConfig) -> dict[str, Any]:
     torch.manual_seed(1)
-    sharded = shard(SCHEMA, case, lambda tables: Tower(tables, case.weight_decay), torch.device("cpu"), seed=3, batch_size=ROWS)
+    average = averages(SCHEMA, case)
+    sharded = shard(SCHEMA, case, lambda tables: Tower(tables, case.weight_decay, average), torch.device("cpu"), seed=3, batch_size=ROWS)
     model = sharded.model
     dense = [parameter for name, parameter in model.named_parameters() if "tables." not in name]
     optimizer = torch.optim.SGD(dense, lr=0.5)

@@ -36,6 +36,7 @@ SETTINGS = [
     "embedding.optimizer",
     "embedding.pipeline",
     "embedding.plan",
+    "embedding.pooling",
     "embedding.ranks_per_host",
     "embedding.sharding",
     "embedding.tables",
