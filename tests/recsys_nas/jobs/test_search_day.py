@@ -99,6 +99,7 @@ def test_gates_rest_while_the_weights_warm_up_and_cost_pushes_them_down(run_fold
     assert all(gate["alpha"] < -0.1 for gate in alphas(run_folder)["gates"]), "with a price this high every gate closes"
 
 
+@pytest.mark.slow
 def test_two_ranks_search_as_one(tmp_path: Path, run_folder: Path, ranks: Ranks) -> None:
     other = tmp_path / "two"
     other.mkdir()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from data_prep.shards import open_manifest
 from embeddings.config import EmbeddingConfig
-from embeddings.sharding import shard
+from embeddings.sharding import averages, shard
 from embeddings.tables import table_rows
 from recsys_nas.config import SpaceConfig
 from recsys_nas.jobs.environment import COLLECTIVE_TIMEOUT, process_group, run_job
@@ -106,7 +106,8 @@ def make_job(
     reader = ShardReader(shards, manifest, [0], options)
     dense, dim = len(manifest.schema.dense), embedding.dim
     network = SupernetOnPaths(dense, len(rows), dim) if supernet else ChangingNetwork(dense + len(rows) * dim)
-    sharded = shard(manifest.schema, embedding, lambda tables: SearchModel(tables, list(rows), network), CPU, 2, 96)
+    average = averages(manifest.schema, embedding)
+    sharded = shard(manifest.schema, embedding, lambda tables: SearchModel(tables, list(rows), network, average=average), CPU, 2, 96)
     parts = Parts(sharded, {"weights": adam(network.parameters(), 1e-2)}, objective or Watched(), reader, CPU, Schedule("linear"), overlap)
     trainer = Trainer(parts, Checkpointer(folder, retention or Retention(5, 2)))
     trainer.resume()

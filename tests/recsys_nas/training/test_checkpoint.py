@@ -233,6 +233,7 @@ def copied(checkpoint: Path, folder: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_other_plans_and_world_sizes_load_exactly(shards: Path, tmp_path: Path, undisturbed: dict[str, Path], ranks: Ranks) -> None:
     """From 1 rank to 2 under every sharding type, from there to 3 under another one, and what 3 saved is what 1 had."""
     kinds = [(ROWWISE, kind) for kind in ("table_wise", "row_wise", "table_row_wise", "data_parallel")]

@@ -17,7 +17,7 @@ from embeddings.errors import TableError
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.training.checkpoint import read_state
 from tests.fabricated_shards import write_shards
-from tests.rank_processes import ROOT, run_on_ranks
+from tests.rank_processes import ROOT
 from tests.recsys_nas.training.small_job import make_job, saved_tensors, train
 
 
@@ -53,15 +53,6 @@ def test_the_pipeline_equals_the_plain_loop(shards: Path, tmp_path: Path, ranks:
     assert sorted(paths) == ["step=00000015", "step=00000020"]
 
 
-def test_the_pipeline_equals_the_plain_loop_on_two_ranks(shards: Path, tmp_path: Path, ranks: Ranks) -> None:
-    """The supernet's active modules change from step to step; the killed job goes on, although batches had been drawn ahead."""
-    plain = {"folder": "plain", "supernet": True}
-    overlapped = {"folder": "overlapped", "supernet": True, "overlap": True}
-    killed = overlapped | {"folder": "killed"}
-    run_on_ranks("tests.recsys_nas.training.small_job", 2, actions(tmp_path, shards, plain, overlapped, killed | {"kill_at": 12}, killed))
-    assert_same_ends(tmp_path, ("plain", "overlapped", "killed"))
-
-
 def under_torchrun(path: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
     program = ["-m", "tests.recsys_nas.training.small_job", path, str(timeout_s)]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", *program]
@@ -74,6 +65,7 @@ def root_cause(stderr: str) -> str:
     return stderr.rpartition("Root Cause")[2]
 
 
+@pytest.mark.slow
 def test_a_failed_rank_ends_the_others_and_its_error_is_on_top(shards: Path, tmp_path: Path) -> None:
     done = under_torchrun(actions(tmp_path, shards, {"folder": "failed", "fail_rank": 1, "fail_at": 3}), timeout_s=600)
     assert done.returncode == 1
