@@ -47,8 +47,8 @@ def embedding_tables(schema: Schema, config: EmbeddingConfig) -> EmbeddingBagCol
 def tokens_by_name(embeddings: KeyedTensor, names: list[str]) -> Tensor:
     """`[B, len(names), D]` in the order of `names`; a sharded collection returns its features in the order of the plan.
 
-    All features are D wide, so this selects along one axis, and does nothing where the plan kept the order:
-    KeyedTensor.regroup takes twice as long, and copies always (docs/log.md).
+    All features are D wide, so this selects along one axis, and does nothing where the plan kept the order;
+    KeyedTensor.regroup takes longer, and copies always (docs/log.md).
     """
     keys, values = embeddings.keys(), embeddings.values()
     tokens = values.view(len(values), len(keys), -1)
