@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import pathlib
 import random
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -31,17 +31,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Before the folder of this file, where data_prep is another benchmark.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from benchmarks.measuring import machine
 from data_prep.atomic import write_json
 from recsys_nas.model import InteractionArch
+from recsys_nas.path_training import Path, PathAdagrad
 from recsys_nas.search.dnas import GatedNetwork
 from recsys_nas.space import NAMED_SPACES, Architecture, SearchSpace
 from recsys_nas.supernet import Supernet
 
-sys.path.insert(0, str(Path(__file__).parent))
-from measuring import machine
-
 NUM_DENSE, NUM_SPARSE = 13, 26
 TABLE_ROWS = 1000
+RATE, EPSILON, LARGEST_NORM = 0.12, 1e-2, 5.0  # NASRec's: nasrec/scripts/train_supernet, nasrec/main_train.py
 WARM_UP, STEPS = 3, 10
 
 Step = Callable[[], None]
@@ -49,8 +52,8 @@ Step = Callable[[], None]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Steps of supernets against stand-alone networks and NASRec's supernet.")
-    parser.add_argument("--json", type=Path, required=True, help="where the figures go")
-    parser.add_argument("--nasrec", type=Path, help="a clone of NasRec")
+    parser.add_argument("--json", type=pathlib.Path, required=True, help="where the figures go")
+    parser.add_argument("--nasrec", type=pathlib.Path, help="a clone of NasRec")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each pair")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -87,13 +90,14 @@ def gate_overhead(repeats: int) -> dict[str, Any]:
 
 
 def path_overhead(repeats: int) -> dict[str, Any]:
-    """Each repeat is another path."""
+    """Each repeat is another path. Adagrad on both sides: of the slice alone, and of the network that was taken out."""
     space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["nasrec_small"])
     supernet, batch, generator = Supernet(space.full()), Data(512, 16), random.Random(0)
+    of_slices = PathAdagrad(supernet, 1e-3)
     ratios = []
     for _ in range(repeats):
         member = space.sample(generator)
-        steps = {"path": sgd_step(supernet, batch, member), "stand_alone": sgd_step(supernet.extract(member), batch)}
+        steps = {"path": path_step(supernet, of_slices, member, batch), "stand_alone": adagrad_step(supernet.extract(member), batch)}
         seconds = in_turn(steps, 1)
         ratios.append(seconds["path"] / seconds["stand_alone"])
     return {"path_overhead": median(ratios), "path_overheads": sorted(ratios)}
@@ -119,14 +123,14 @@ def faster_steps(repeats: int) -> dict[str, Any]:
     return speedups | {"faster_seconds": seconds, "loss_after_equal_steps": losses}
 
 
-def against_nasrec(checkout: Path, repeats: int) -> dict[str, Any]:
+def against_nasrec(checkout: pathlib.Path, repeats: int) -> dict[str, Any]:
     batch = Data(512, 16)
     cases = {"nasrec": nasrec_step(checkout, batch), "ours": our_nasrec_small_step(batch)}
     seconds = in_turn(cases, repeats)
     return {"vs_nasrec": seconds["nasrec"] / seconds["ours"], "nasrec_seconds": seconds}
 
 
-def nasrec_step(checkout: Path, batch: Data) -> Step:
+def nasrec_step(checkout: pathlib.Path, batch: Data) -> Step:
     sys.path.insert(0, str(checkout))
     from nasrec.supernet.supernet import SuperNet, ops_config_lib  # type: ignore[import-not-found]
 
@@ -143,21 +147,34 @@ def nasrec_step(checkout: Path, batch: Data) -> Step:
     with torch.no_grad():
         network(batch.dense, batch.ids)
     network.configure_path_sampling_strategy("default")
-    parameters = list(network.parameters())
-    return adagrad_step(parameters, lambda: network(batch.dense, batch.ids).squeeze(1), batch)
+    optimizer = torch.optim.Adagrad(network.parameters(), lr=RATE, eps=EPSILON)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(network(batch.dense, batch.ids).squeeze(1), batch.labels).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+        optimizer.step()
+
+    return step
 
 
 def our_nasrec_small_step(batch: Data) -> Step:
     space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["nasrec_small"])
     supernet, generator = Supernet(space.full()), random.Random(0)
     tables = nn.ModuleList(nn.Embedding(TABLE_ROWS, 16) for _ in range(NUM_SPARSE))
-    parameters = [*tables.parameters(), *supernet.parameters()]
+    of_tables = torch.optim.Adagrad(tables.parameters(), lr=RATE, eps=EPSILON)
+    of_network = PathAdagrad(supernet, RATE, EPSILON)
 
-    def logits() -> Tensor:
+    def step() -> None:
+        of_tables.zero_grad()
+        path = Path(supernet, binomial_path(space, generator))
         tokens = torch.stack([table(batch.ids[:, i]) for i, table in enumerate(tables)], dim=1)
-        return supernet(batch.dense, tokens, binomial_path(space, generator))
+        F.binary_cross_entropy_with_logits(path(batch.dense, tokens), batch.labels).backward()
+        nn.utils.clip_grad_norm_([*tables.parameters(), *path.parameters()], LARGEST_NORM)
+        of_tables.step()
+        of_network.step(path)
 
-    return adagrad_step(parameters, logits, batch)
+    return step
 
 
 def binomial_path(space: SearchSpace, generator: random.Random) -> Architecture:
@@ -189,33 +206,29 @@ def adam_step(network: nn.Module, batch: Data, bf16: bool = False, call: Callabl
     return step
 
 
-def sgd_step(network: nn.Module, batch: Data, *path: Architecture) -> Step:
-    """Without an optimizer's state, so that what is compared is the network."""
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+def path_step(supernet: Supernet, optimizer: PathAdagrad, member: Architecture, batch: Data) -> Step:
+    def step() -> None:
+        path = Path(supernet, member)
+        loss_of(path, batch).backward()
+        optimizer.step(path)
+
+    return step
+
+
+def adagrad_step(network: nn.Module, batch: Data) -> Step:
+    optimizer = torch.optim.Adagrad(network.parameters(), lr=1e-3)
 
     def step() -> None:
         optimizer.zero_grad()
-        loss_of(network, batch, *path).backward()
+        loss_of(network, batch).backward()
         optimizer.step()
 
     return step
 
 
-def adagrad_step(parameters: list[nn.Parameter], logits: Callable[[], Tensor], batch: Data) -> Step:
-    optimizer = torch.optim.Adagrad(parameters, lr=0.12, eps=1e-2)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        F.binary_cross_entropy_with_logits(logits(), batch.labels).backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
-
-    return step
-
-
-def loss_of(network: Callable[..., Any], batch: Data, *path: Architecture, bf16: bool = False) -> Tensor:
+def loss_of(network: Callable[..., Any], batch: Data, bf16: bool = False) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        logits = network(batch.dense, batch.tokens, *path)
+        logits = network(batch.dense, batch.tokens)
     return F.binary_cross_entropy_with_logits(logits.float(), batch.labels)
 
 
