@@ -35,14 +35,14 @@ def alone(ranks: Ranks) -> Results:
     return {name: train(case) for name, case in cases().items()}
 
 
-def spawned(folder: Path, world_size: int, ranks_per_host: int | None = None) -> Results:
-    run_on_ranks("tests.embeddings.training_by_plan", world_size, str(folder / "out.json"), ranks_per_host=ranks_per_host)
+def spawned(folder: Path, world_size: int, *names: str, ranks_per_host: int | None = None) -> Results:
+    """What `names` of the cases give, or all."""
+    run_on_ranks("tests.embeddings.training_by_plan", world_size, str(folder / "out.json"), *names, ranks_per_host=ranks_per_host)
     results: Results = json.loads((folder / "out.json").read_text())
     return results
 
 
 def assert_same_training(results: Results, alone: Results) -> None:
-    assert set(results) == set(alone)
     for name, got in results.items():
         expected = alone[f"{name.split()[0]} table_wise"]
         assert got["tables"].keys() == expected["tables"].keys()
@@ -93,9 +93,20 @@ def test_training_is_that_of_plain_torch(alone: Results, case: str, pooling: str
         assert apart(got["trained"][f"t_{name}"], first[name]) > 1e-3, f"{name} was not trained"
 
 
-@pytest.mark.parametrize("world_size", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_on_two_ranks(tmp_path: Path, alone: Results) -> None:
+    """Every sharding type, and what is special; the other optimizers follow below."""
+    names = {*(f"adagrad {kind}" for kind in KINDS), "decay row_wise", "sums row_wise", "rowwise_adagrad mixed"}
+    results = spawned(tmp_path, 2, *names)
+    assert set(results) == names
+    assert_same_training(results, alone)
+    assert results["adagrad grid_shard"]["sharding"]["t_seen"] == ["grid_shard", "fused", 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [2, 3])
 def test_on_several_ranks(tmp_path: Path, alone: Results, world_size: int) -> None:
     results = spawned(tmp_path, world_size)
+    assert set(results) == set(alone)
     assert_same_training(results, alone)
     pieces = {"table_wise": 1, "column_wise": 2, "row_wise": world_size, "table_row_wise": world_size, "grid_shard": 2 * world_size}
     for kind in KINDS:
@@ -110,7 +121,8 @@ def test_on_several_ranks(tmp_path: Path, alone: Results, world_size: int) -> No
 @pytest.mark.parametrize("ranks_per_host", [1, 2])
 def test_on_two_hosts(tmp_path: Path, alone: Results, ranks_per_host: int) -> None:
     """Table-row-wise and grid sharding send across hosts by other ways than within one."""
-    results = spawned(tmp_path, 2 * ranks_per_host, ranks_per_host)
+    results = spawned(tmp_path, 2 * ranks_per_host, ranks_per_host=ranks_per_host)
+    assert set(results) == set(alone)
     assert_same_training(results, alone)
     assert results["adagrad table_row_wise"]["sharding"]["t_ad"] == ["table_row_wise", "fused", ranks_per_host]
 
