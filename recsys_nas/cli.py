@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recsys_nas import campaign
+
 SUCCESS, FAILURE, USER_ERROR = 0, 1, 2
+SIMULATE_EXAMPLE = "recsys-nas simulate --days 24 --workers 8 --rows-per-day 182e6 --rows-per-second 1e6 --gpus 8 --price 3"
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -65,10 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "write a trained model's tables in fewer bits, and what that costs in AUC",
         "recsys-nas quantise runs/demo --model found --dtype int8 int4",
     )
-    quantise.add_argument("run", type=Path)
-    quantise.add_argument("--model", required=True)
-    quantise.add_argument("--seed", type=int, help="which of its trainings (default: the first of retrain.seeds)")
-    quantise.add_argument("--dtype", nargs="+", choices=["float16", "int8", "int4"], default=["int8"], help="default int8")
+    _quantise_options(quantise)
 
     _add_cost_options(
         verb(
@@ -82,10 +82,19 @@ def _parser() -> argparse.ArgumentParser:
     example = "recsys-nas plan --config configs/demo.toml --world-size 2 --dry-run"
     _plan_options(verb("plan", _plan, "show which rank would hold which table, and whether it fits", example))
 
+    campaign.add_options(verb("simulate", _simulate, "how long a search over many days takes, and what it costs", SIMULATE_EXAMPLE))
+
     show = verb("show", _show, "print an architecture: blocks, inputs, cost by module", "recsys-nas show runs/demo/architecture.json")
     show.add_argument("architecture", type=Path)
     show.add_argument("--mermaid", action="store_true", help="print a Mermaid flowchart of it")
     return parser
+
+
+def _quantise_options(quantise: argparse.ArgumentParser) -> None:
+    quantise.add_argument("run", type=Path)
+    quantise.add_argument("--model", required=True)
+    quantise.add_argument("--seed", type=int, help="which of its trainings (default: the first of retrain.seeds)")
+    quantise.add_argument("--dtype", nargs="+", choices=["float16", "int8", "int4"], default=["int8"], help="default int8")
 
 
 def _add_cost_options(cost: argparse.ArgumentParser) -> None:
@@ -177,6 +186,11 @@ def _cost(arguments: argparse.Namespace) -> int:
     from recsys_nas.cost.command import run_cost
 
     run_cost(arguments)
+    return SUCCESS
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    campaign.run_simulate(arguments)
     return SUCCESS
 
 
