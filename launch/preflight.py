@@ -27,7 +27,7 @@ def check(config: Config) -> None:
     schema = manifest.schema
     try:
         # The search is differentiable, so the space must have gates.
-        space_from_config(config.space, len(schema.dense), len(schema.sparse), config.embedding.dim).gates  # noqa: B018 - raises if not
+        space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim).gates  # noqa: B018 - raises if not
     except ValueError as error:
         raise LaunchError(str(error)) from error
     for model in config.retrain.models:

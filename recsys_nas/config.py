@@ -21,9 +21,9 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from embeddings.config import EmbeddingConfig
+from recsys_nas.space import NAMED_SPACES, SpaceRules
 from recsys_nas.training.schedules import Decay
 from recsys_nas.training.settings import TrainingConfig
-from recsys_nas.space import NAMED_SPACES, SpaceRules
 
 
 class ConfigError(ValueError):
