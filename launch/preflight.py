@@ -9,7 +9,6 @@ from torchx.schedulers import get_scheduler_factories
 from data_prep.errors import DataError
 from data_prep.shards import Manifest, open_manifest
 from launch.errors import LaunchError
-from launch.slurm import SLURM
 from recsys_nas.config import Config, LaunchConfig, parse_days
 from recsys_nas.space import space_from_config
 from recsys_nas.zoo.catalogue import RUN_MODELS
@@ -41,8 +40,6 @@ def _check_launch(launch: LaunchConfig, days: int) -> None:
         raise LaunchError(f"launch.image is empty: {launch.scheduler} runs containers; name an image built by the project's Dockerfile")
     if launch.min_days > days:
         raise LaunchError(f"launch.min_days = {launch.min_days}: data.search_days has only {days}; 0 stands for all of them")
-    if launch.scheduler == SLURM and (odd := [name for name, value in launch.environment.items() if "," in value]):
-        raise LaunchError(f"launch.environment.{odd[0]}: srun takes no value with a comma; set it in the cluster's own environment")
 
 
 def _check_days(config: Config, manifest: Manifest) -> None:

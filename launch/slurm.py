@@ -1,7 +1,8 @@
 """TorchX's Slurm scheduler, whose logs lie with the run, and which knows what Slurm says about jobs it ended itself.
 
-TorchX 0.7 writes logs named after the job's number into the working directory, or else runs the job in another one (`job_dir`),
-where no relative path holds. Its table of states lacks "CANCELLED by 1000", which is how `sacct` reports every cancelled job.
+TorchX 0.7 writes logs named after the job's number into the working directory, or else runs the job in another one (`job_dir`), where
+no relative path holds. It hands variables to `srun --export`, which loses to those that the controller has of the same name. Its table of
+states lacks "CANCELLED by 1000", which is how `sacct` reports every cancelled job.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class RunFolderSlurm(SlurmScheduler):
 
     def _submit_dryrun(self, app: AppDef, cfg: dict[str, Any]) -> AppDryRunInfo:
         info = super()._submit_dryrun(app, cfg)
+        for replica in info.request.replicas.values():
+            # Not by `srun --export`, which leaves a variable as it is that the controller has too, and takes no comma.
+            settings = [f"{name}={value}" for name, value in replica.env.items()]
+            replica.entrypoint, replica.args, replica.env = "env", [*settings, replica.entrypoint, *replica.args], {}
         if log_dir := cfg.get("log_dir"):
             folder = str(Path(log_dir).resolve()).replace("%", "%%")  # which Slurm would replace
             info.request.cmd += [f"--output={folder}/sbatch.log"]

@@ -38,12 +38,6 @@ def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], overrid
     assert shown.count("\n") == 1
 
 
-def test_an_environment_that_srun_cannot_take(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["launch.scheduler=slurm", 'launch.environment={NCCL_SOCKET_IFNAME = "ib0,ib1"}', "--dryrun"]
-    assert controller.main(["--config", str(config_file), *words]) == 2
-    assert "launch.environment.NCCL_SOCKET_IFNAME: srun takes no value with a comma" in capsys.readouterr().err
-
-
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("launch.devices.local_cores", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,5")

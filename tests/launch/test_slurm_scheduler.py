@@ -101,14 +101,16 @@ def test_logs_and_script_of_a_job(config: Config, command: Command, tmp_path: Pa
     command("sbatch", f'echo "$@" > {tmp_path}/arguments; cp "${{@: -1}}" {tmp_path}/script; echo 41')
     logs = config.run_folder.resolve() / "logs/search-day-0/attempt=1"
     command("sacct", f"echo RuntimeError: burnt > {logs}/fake_job-0/stderr.log; echo FAILED")
-    failures, _ = run(config, cpus=3, nproc_per_node=2, memory_mb=5000)
+    failures, _ = run(config, cpus=3, nproc_per_node=2, memory_mb=5000, environment={"NCCL_SOCKET_IFNAME": "ib0,ib1"})
     assert failures == {"search-day-0": Failure("RuntimeError: burnt")}
     assert (logs / "handle").read_text() == "slurm://torchx/41"
     assert f"--parsable --output={logs}/sbatch.log" in (tmp_path / "arguments").read_text()
     script = (tmp_path / "script").read_text()
     assert "#SBATCH --job-name=fake_job-0 --requeue --partition=cpu --ntasks-per-node=1 --cpus-per-task=6 --mem=5000\n" in script
     assert f"srun --output={logs}/fake_job-0/stdout.log --error={logs}/fake_job-0/stderr.log " in script
-    assert "OMP_NUM_THREADS=3" in script
+    assert f"--kill-on-bad-exit=1 env OMP_NUM_THREADS=3 PET_LOG_DIR={logs}/ranks " in script
+    assert "NCCL_SOCKET_IFNAME=ib0,ib1" in script
+    assert "--export" not in script, "which would not override what the controller's own environment has"
 
 
 @pytest.mark.parametrize(
