@@ -119,7 +119,7 @@ def test_search_on_slurm_with_a_cancelled_day(slurm: Mapping[str, str], folder: 
     ]
     left = subprocess.run(["squeue", "--noheader"], env=slurm, capture_output=True, text=True, check=True)
     assert left.stdout == ""
-    assert {path.name for path in (logs / "attempt=2").iterdir()} == {"handle", "sbatch.log", "search_day-0"}
+    assert {path.name for path in (logs / "attempt=2").iterdir()} == {"handle", "ranks", "sbatch.log", "search_day-0"}
     assert {path.name for path in folder.iterdir()} == before | {"runs"}, "nothing is left in the working directory"
 
     finish(search(folder, os.environ, "name=local", "launch.scheduler=local_cwd"))
