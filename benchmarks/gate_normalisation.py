@@ -11,11 +11,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+# Before the folder of this file, where data_prep is another benchmark.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data_prep.atomic import write_json
 from recsys_nas import model
