@@ -22,8 +22,8 @@ from tests.rank_processes import run_on_ranks
 pytestmark = pytest.mark.filterwarnings("ignore:fbgemm..dense_embedding_codegen_lookup_function")
 
 Results = dict[str, Any]
-# Adagrad divides by the root of small sums, which makes differences of rounding larger.
-ROUNDING = {"sgd": 1e-5, "decay": 1e-5, "sums": 1e-5, "adagrad": 1e-4, "rowwise_adagrad": 1e-4}
+# Of trained tables. Adagrad divides by the root of small sums, which makes differences of rounding larger: 1.2e-4 was seen on 3 ranks.
+ROUNDING = {"sgd": 1e-5, "decay": 1e-5, "sums": 1e-5, "adagrad": 3e-4, "rowwise_adagrad": 3e-4}
 
 
 def apart(first: object, second: object) -> float:
