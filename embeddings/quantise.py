@@ -22,7 +22,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, PoolingType
 from torchrec.modules.embedding_configs import DataType
 from torchrec.quant import EmbeddingBagCollection as QuantisedCollection
 
-from data_prep.atomic import write_json
+from data_prep.atomic import whole_folder, write_json
 from data_prep.errors import DataError
 from embeddings.lookup_cost import ElementType, row_bytes
 
@@ -109,19 +109,20 @@ def serving_collection(tables: list[QuantisedTable]) -> QuantisedCollection:
 
 
 def save_tables(folder: Path, tables: list[QuantisedTable]) -> None:
-    """Write `folder` whole or not at all; one that is there is replaced."""
-    side = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(side, ignore_errors=True)
-    side.mkdir(parents=True)
-    for table in tables:
-        np.save(side / f"{table.name}.npy", table.rows.numpy(), allow_pickle=False)
-    entries = [
-        {"name": t.name, "features": list(t.features), "pooling": t.pooling, "dim": t.dim, "dtype": t.dtype, "rows": len(t.rows)}
-        for t in tables
-    ]
-    write_json(side / TABLES, {"format_version": FORMAT_VERSION, "tables": entries})
-    shutil.rmtree(folder, ignore_errors=True)
-    side.rename(folder)
+    """Write `folder` whole or not at all; one that is there is replaced once its successor is complete. Raises OSError."""
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    with whole_folder(folder, folder.parent) as side:
+        for table in tables:
+            np.save(side / f"{table.name}.npy", table.rows.numpy(), allow_pickle=False)
+        entries = [
+            {"name": t.name, "features": list(t.features), "pooling": t.pooling, "dim": t.dim, "dtype": t.dtype, "rows": len(t.rows)}
+            for t in tables
+        ]
+        write_json(side / TABLES, {"format_version": FORMAT_VERSION, "tables": entries})
+        if folder.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            folder.rename(replaced)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def load_tables(folder: Path) -> list[QuantisedTable]:

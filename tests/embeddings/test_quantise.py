@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTens
 
 from data_prep.errors import DataError
 from embeddings.lookup_cost import ElementType, row_bytes
-from embeddings.quantise import BITS, QuantisedTable, dequantise, load_tables, quantise, quantise_tables, save_tables, serving_collection
+from embeddings.quantise import BITS, dequantise, load_tables, quantise, quantise_tables, save_tables, serving_collection
 
 BATCH = KeyedJaggedTensor(
     keys=["hour", "zip"],
@@ -125,10 +127,19 @@ def test_damaged_folders_are_named_and_nothing_in_them_runs(damage: Callable[[Pa
         load_tables(tmp_path / "int8")
 
 
-def test_a_folder_half_written_is_not_taken_for_one(tmp_path: Path) -> None:
-    tables, _ = quantise_tables(collection(), "int8")
-    broken = QuantisedTable("t_x", ("x",), "SUM", 8, "int8", torch.zeros(2, 12, dtype=torch.uint8, device="meta"))
-    with pytest.raises((TypeError, NotImplementedError, RuntimeError)):
-        save_tables(tmp_path / "int8", [*tables, broken])
-    with pytest.raises(DataError, match="cannot read the tables"):
-        load_tables(tmp_path / "int8")
+def test_a_disk_that_fills_up_leaves_the_tables_that_were_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, save = tmp_path / "tables", np.save
+    first, _ = quantise_tables(collection(), "int8")
+    save_tables(folder, first)
+
+    def save_until_full(path: Path, *values: Any, **options: Any) -> None:
+        if path.name == "t_hour.npy":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(path, *values, **options)
+
+    monkeypatch.setattr("embeddings.quantise.np.save", save_until_full)
+    second, _ = quantise_tables(collection(), "int4")
+    with pytest.raises(OSError, match="No space left on device"):
+        save_tables(folder, second)
+    assert {table.dtype for table in load_tables(folder)} == {"int8"}
+    assert [path.name for path in tmp_path.iterdir()] == ["tables"]
