@@ -19,22 +19,17 @@ first = 2024-03-01                      # day 0, UTC
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import difflib
-import json
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Literal
 
 from data_prep.dense_transform import dense_transform
 from data_prep.errors import DataError
 from data_prep.schema import JaggedFeature, Schema, SparseFeature
+from data_prep.typed_toml import read_toml, typed
 
 KeyType = Literal["string", "integer", "hex"]
 """How a cell becomes a key: the 64-bit hash of its text, its value as a decimal integer, or as a hexadecimal one."""
@@ -179,51 +174,7 @@ def _or(value: int | None, default: int) -> int:
 
 def load_table_schema(path: str | Path) -> TableSchema:
     """Read a schema TOML. Raises DataError, one line, for a missing or malformed file, an unknown key or a bad value."""
-    path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read the schema {path}: {error.strerror}; docs/your-data.md has one to start from") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid TOML: {error}") from error
+    raw = read_toml(Path(path), "schema", "docs/your-data.md", DataError)
     if isinstance(raw.get("sparse"), list):
         raw["sparse"] = {name: {} for name in raw["sparse"]}
-    _reject_unknown(raw, TableSchema, str(path), "")
-    try:
-        return _ADAPTER.validate_json(json.dumps(raw, default=str), strict=True)
-    except ValidationError as error:
-        raise DataError(f"{path}: {_first_fault(error)}") from error
-
-
-def _first_fault(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"{key} is missing: add it"
-    if first["type"] == "value_error":
-        return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
-    return f"{key} = {first['input']!r}: {first['msg']}"
-
-
-def _reject_unknown(raw: Mapping[str, Any], target: type, where: str, prefix: str) -> None:
-    hints = get_type_hints(target)
-    for key, value in raw.items():
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(hints)}"
-            raise DataError(f"{where}: unknown key {prefix}{key}; {hint}")
-        for name, entry, kind in _tables(f"{prefix}{key}", value, hints[key]):
-            _reject_unknown(entry, kind, where, f"{name}.")
-
-
-def _tables(name: str, value: Any, hint: Any) -> Iterator[tuple[str, Mapping[str, Any], type]]:
-    """The TOML tables under a key that stand for a dataclass: itself, or the values of a mapping by column."""
-    if isinstance(value, dict):
-        kinds = [kind for kind in get_args(hint) if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            yield name, value, hint
-        elif kinds:
-            yield from ((f"{name}.{column}", entry, kinds[0]) for column, entry in value.items() if isinstance(entry, dict))
-
-
-_ADAPTER: TypeAdapter[TableSchema] = TypeAdapter(TableSchema)
+    return typed(raw, TableSchema, str(path), DataError)

@@ -7,7 +7,6 @@ the controller start fast.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import re
@@ -15,11 +14,11 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal
 
 import tomli_w
-from pydantic import TypeAdapter, ValidationError
 
+from data_prep.typed_toml import read_toml, typed
 from embeddings.config import EmbeddingConfig
 from recsys_nas.space import NAMED_SPACES, SpaceRules
 from recsys_nas.training.schedules import Decay
@@ -226,12 +225,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises ConfigError, one line, for a missing or malformed file, an unknown key, a wrong type or a bad value.
     """
     path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}; configs/demo.toml is one to start from") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    raw = read_toml(path, "config", "configs/demo.toml", ConfigError)
     for override in overrides:
         _apply(raw, override)
     raw.setdefault("name", path.stem)
@@ -240,15 +234,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 def from_mapping(raw: Mapping[str, Any], where: str) -> Config:
     """Build a Config from plain values; raises ConfigError as `load_config` does."""
-    _reject_unknown(raw, Config, where, "")
-    try:
-        return TypeAdapter(Config).validate_json(json.dumps(raw, default=str), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ") + ("; write it in quotes" if first["type"] == "string_type" else "")
-        named = f"{key} = {first['input']!r}: " if key and first["type"] != "value_error" else ""
-        raise ConfigError(f"{where}: {named}{reason}") from error
+    return typed(raw, Config, where, ConfigError)
 
 
 def to_toml(config: Config) -> str:
@@ -276,23 +262,3 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         if not isinstance(raw, dict):
             raise ConfigError(f"override {override!r}: {section} is a value, not a section")
     raw[last] = value
-
-
-def _reject_unknown(raw: Mapping[str, Any], target: type, where: str, prefix: str) -> None:
-    hints = get_type_hints(target)
-    for key, value in raw.items():
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(hints)}"
-            raise ConfigError(f"{where}: unknown key {prefix}{key}; {hint}")
-        if dataclasses.is_dataclass(hints[key]):
-            _reject_unknown_in_section(value, hints[key], where, f"{prefix}{key}")
-        elif get_origin(hints[key]) is dict and dataclasses.is_dataclass(inner := get_args(hints[key])[1]) and isinstance(value, Mapping):
-            for name, entry in value.items():
-                _reject_unknown_in_section(entry, inner, where, f"{prefix}{key}.{name}")
-
-
-def _reject_unknown_in_section(value: Any, target: Any, where: str, section: str) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {section} = {value!r}: must be a section, [{section}]")
-    _reject_unknown(value, target, where, f"{section}.")
