@@ -175,3 +175,9 @@ def inputs(network: Architecture | SearchSpace, rows: int = 3, dtype: torch.dtyp
     generator = torch.Generator().manual_seed(1)
     dense = torch.randn(rows, network.num_dense, generator=generator, dtype=dtype)
     return dense, torch.randn(rows, network.num_sparse, network.embedding_dim, generator=generator, dtype=dtype)
+
+
+def assert_equal_to_rounding(mine: Tensor, theirs: Tensor) -> None:
+    """The same numbers in float64. Not bit for bit on every processor: a matrix product may sum strided weights in another order."""
+    largest = float(theirs.detach().abs().max()) if theirs.numel() else 0.0
+    torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-11 * max(1.0, largest))

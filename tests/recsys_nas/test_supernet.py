@@ -15,7 +15,7 @@ from recsys_nas.cost import dense_flops, module_costs
 from recsys_nas.model import InteractionArch
 from recsys_nas.space import CATALOGUE, Architecture, Block, Gate
 from recsys_nas.supernet import Supernet
-from tests.recsys_nas.random_networks import hulls_and_members, hulls_and_thinned, inputs, randomise
+from tests.recsys_nas.random_networks import assert_equal_to_rounding, hulls_and_members, hulls_and_thinned, inputs, randomise
 
 Pair = tuple[Architecture, Architecture]
 HULL = Architecture(
@@ -47,13 +47,13 @@ def slices_in_use(supernet: Supernet, member: Architecture) -> dict[str, Tensor]
 
 @settings(max_examples=80, deadline=None)
 @given(pair=hulls_and_members())
-def test_a_member_equals_its_extracted_network_exactly_in_float64(pair: Pair) -> None:
+def test_a_member_equals_its_extracted_network_in_float64(pair: Pair) -> None:
     hull, member = pair
     supernet = supernet_of(hull)
     batch = inputs(hull)
     logits = supernet(*batch, member)
     assert logits.shape == (3,)
-    assert torch.equal(logits, supernet.extract(member)(*batch))
+    assert_equal_to_rounding(logits, supernet.extract(member)(*batch))
 
 
 @settings(max_examples=50, deadline=None)
@@ -82,14 +82,16 @@ def test_gradients_equal_those_of_the_extracted_network_and_are_zero_outside_the
     sliced = gradients.sliced_parameters(member)
     for name, parameter in derived.named_parameters():
         expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        torch.testing.assert_close(sliced[name], expected, rtol=1e-12, atol=1e-12)
+        assert_equal_to_rounding(sliced[name], expected)
     used = slices_in_use(supernet, member)
     for name, parameter in supernet.named_parameters():
         assert not (used[name] > 1).any(), f"{name}: a weight is used twice"
         if parameter.grad is not None:
             assert not parameter.grad[used[name] == 0].any(), f"{name}: gradient outside the slice"
     for mine, theirs in ((dense, derived_dense), (tokens, derived_tokens)):
-        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-12, atol=1e-12)
+        assert (mine.grad is None) == (theirs.grad is None)
+        if mine.grad is not None and theirs.grad is not None:
+            assert_equal_to_rounding(mine.grad, theirs.grad)
 
 
 @pytest.mark.parametrize("normalisation", ["rms", "layer", "none"])
@@ -108,7 +110,7 @@ def test_every_module_alone_narrowed_equals_its_extracted_network(name: str, nor
     for blocks in ((first, alone(7)), (first, alone(3)), (narrow_first, alone(3)), (first, alone(3, sources=(1,)))):
         member = replace(hull, blocks=blocks)
         logits = supernet(*batch, member)
-        assert torch.equal(logits, supernet.extract(member)(*batch))
+        assert_equal_to_rounding(logits, supernet.extract(member)(*batch))
         assert not any(torch.allclose(logits, other) for other in outputs), "narrowing changed nothing"
         outputs.append(logits)
 
