@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import write_json
 from data_prep.errors import DataError
+from data_prep.paths import is_remote, local_copy, local_path, remote_size
 from data_prep.schema import Schema
 
 FORMAT_VERSION = 1
@@ -163,10 +165,10 @@ def day_folder(day: int) -> str:
 
 
 def open_manifest(root: str | Path) -> Manifest:
-    """Read `<root>/manifest.json`. Raises DataError when it is missing, malformed or of another format version."""
-    path = Path(root) / MANIFEST
+    """Read `<root>/manifest.json`; `root` may be a URI. Raises DataError when it is missing, malformed or of another format version."""
+    path = f"{root}/{MANIFEST}" if is_remote(str(root)) else str(local_path(str(root)) / MANIFEST)
     try:
-        raw = read_json(path)
+        raw = _read_remote_json(path) if is_remote(path) else read_json(Path(path))
     except FileNotFoundError:
         raise DataError(f"no shards in {root}: {MANIFEST} is missing; make them with `data-prep run --out {root}`") from None
     if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
@@ -227,6 +229,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON: {error}; delete it and run again") from error
+
+
+def _read_remote_json(uri: str) -> Any:
+    size = remote_size(uri)
+    if size is None:
+        raise FileNotFoundError(uri)
+    with tempfile.TemporaryDirectory() as folder, local_copy(uri, size, Path(folder)) as path:
+        return read_json(path)
 
 
 def sha256_of(path: Path) -> str:

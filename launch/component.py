@@ -69,7 +69,7 @@ def controller(role: str, module: str, words: list[str]) -> specs.AppDef:
         name=role,
         image=torchx.IMAGE,
         entrypoint="python",
-        args=["-m", "launch.child", "python", "-m", module, *words],
+        args=["-m", "launch.child", "--ask", "python", "-m", module, *words],
         env={"PYTHONUNBUFFERED": "1", "COLUMNS": str(columns)},
     )
     return specs.AppDef(name=role, roles=[started])

@@ -16,7 +16,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from launch.days import aggregate_when_searched, is_given_up, left_out
-from launch.devices import Slots, slots
+from launch.devices import Slots, slots, spare_gpus
 from launch.dry_run import print_requests
 from launch.errors import LaunchError
 from launch.jobs import Job, architecture_file, retrain_jobs, search_jobs
@@ -110,6 +110,8 @@ def run(config: Config, stages: Sequence[str], console: Console, words: Sequence
     with open_runner() as runner, progress(console, tally) as shown:
         if jobs:
             shown.say(_plan(config, jobs, to_do, room))
+            if spare := spare_gpus(config.launch):
+                shown.say(spare)
         queue = JobQueue(runner, config.launch, room, config.run_folder / "logs", shown, stop)
         stop.listen()
         queue.run(to_do, after_each=lambda: _aggregate(config, queue, shown))

@@ -41,6 +41,13 @@ def slots(launch: LaunchConfig, jobs: int) -> Slots:
     return Slots(min(launch.max_parallel or by_gpus, by_gpus), gpus)
 
 
+def spare_gpus(launch: LaunchConfig) -> str:
+    """What to say when jobs run on the CPU of a machine that has GPUs; empty when there is nothing to say."""
+    if launch.scheduler != LOCAL or launch.gpus or not (found := len(local_gpus())):
+        return ""
+    return f"jobs run on the CPU, for launch.gpus = 0; this machine shows {found} GPU{'s' * (found > 1)}: --gpus 1 gives each job one"
+
+
 def local_cores() -> int:
     """Cores this process may use, a container's CPU quota included."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

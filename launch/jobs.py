@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import zlib
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from torchx.components.dist import ddp
 from torchx.specs import AppDef, Resource, Role, parse_mounts
 
 from data_prep.shards import day_folder
+from launch.child import PARENT
 from recsys_nas.config import Config, LaunchConfig, parse_days
 from recsys_nas.zoo.catalogue import FOUND
 
@@ -142,7 +144,8 @@ def process_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping
 
 
 def _given(launch: LaunchConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    return {"PYTHONUNBUFFERED": "1", **environment, **launch.environment}
+    parent = {PARENT: str(os.getpid())} if launch.scheduler == LOCAL else {}
+    return {"PYTHONUNBUFFERED": "1", **parent, **environment, **launch.environment}
 
 
 def _network(launch: LaunchConfig) -> dict[str, str]:

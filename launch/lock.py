@@ -1,7 +1,8 @@
 """One controller per run folder: two would start the same jobs and write the same files.
 
 The kernel holds the lock (flock) for as long as its process lives, so a controller that was killed leaves none behind.
-The file's text says who holds it; it also speaks for a holder on another host, whose kernel this one cannot ask.
+The file's text says who holds it; it also speaks for a holder on another host, whose kernel this one cannot ask, and which is
+believed until the file is deleted. To help decide on that, a holder touches the file now and then, as a sign of life.
 """
 
 from __future__ import annotations
@@ -10,23 +11,31 @@ import fcntl
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from launch.errors import LaunchError
+from launch.quantities import duration
 
 LOCK = ".controller.lock"
+SIGN_OF_LIFE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class _Holder:
     host: str = ""
     pid: int = 0
+    since: float = 0.0
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.host else "which is just starting"
+        if not self.host:
+            return "which is just starting"
+        age = f", started {_ago(self.since)}" if self.since else ""
+        return f"process {self.pid} on {self.host}{age}"
 
 
 @contextmanager
@@ -46,14 +55,38 @@ def run_lock(run: Path) -> Iterator[None]:
         if taken:
             raise LaunchError(f"{run} is in use by another controller, {holder}; wait for it, stop it, or choose another name=...")
         if holder.host not in ("", here):
-            raise LaunchError(f"{run} is in use by another controller, {holder}; if that one is gone, delete {path} and start again")
+            alive = f"which last gave a sign of life {_ago(path.stat().st_mtime)} (it does every {SIGN_OF_LIFE_SECONDS:.0f} s)"
+            raise LaunchError(f"{run} is in use by another controller, {holder}, {alive}; if it is gone, delete {path} and start again")
         file.truncate(0)
-        file.write(json.dumps({"host": here, "pid": os.getpid()}))
+        file.write(json.dumps({"host": here, "pid": os.getpid(), "since": time.time()}))
         file.flush()
         try:
-            yield
+            with _signs_of_life(path):
+                yield
         finally:
             file.truncate(0)
+
+
+@contextmanager
+def _signs_of_life(path: Path) -> Iterator[None]:
+    over = threading.Event()
+
+    def give() -> None:
+        while not over.wait(SIGN_OF_LIFE_SECONDS):
+            with suppress(OSError):  # of a shared disk that is away for a while
+                os.utime(path)
+
+    thread = threading.Thread(target=give, name="signs of life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _ago(moment: float) -> str:
+    return f"{duration(max(0.0, time.time() - moment))} ago"
 
 
 def _holder(text: str) -> _Holder:

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.paths import is_remote
 from data_prep.shards import MANIFEST
 from launch import controller
+from launch.errors import LaunchError
 from launch.outcome import in_one_line
 from launch.prep_controller import prepare
 
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def pipeline(raw: argparse.Namespace, options: argparse.Namespace) -> int:
     """Both halves; returns an exit code. Raises ConfigError, DataError and LaunchError."""
     config = controller.read_config(options)
+    if is_remote(config.data.shards):
+        raise LaunchError(f"data.shards = {config.data.shards!r}: shards are made on a disk that the jobs share, not at a URI")
     words = ["--input", *raw.input, "--out", config.data.shards, "--schema", raw.schema]
     for setting in raw.prep:
         name, _, value = setting.partition("=")

@@ -8,6 +8,7 @@ from torchx.schedulers import get_scheduler_factories
 
 from data_prep.errors import DataError
 from data_prep.shards import Manifest, open_manifest
+from data_prep.staging import check_staging
 from launch.errors import LaunchError
 from recsys_nas.config import Config, LaunchConfig, parse_days
 from recsys_nas.space import space_from_config
@@ -20,6 +21,7 @@ def check(config: Config) -> None:
     """Raises LaunchError for data, modules, models or a scheduler that `config` names and that are not there."""
     try:
         manifest = open_manifest(config.data.shards)
+        check_staging(config.data.shards, manifest, config.data.staging)
     except DataError as error:
         raise LaunchError(f"data.shards = {config.data.shards!r}: {error}") from error
     _check_days(config, manifest)

@@ -15,6 +15,7 @@ from rich.table import Table
 from launch.causes import Failure
 from launch.figures import Figures, read_figures
 from launch.jobs import Job
+from launch.quantities import count, duration
 from launch.queue import Attempt
 
 FIRST_PAUSE_SECONDS = 2.5
@@ -125,11 +126,12 @@ class LiveTable(Lines):
         rows = self._figures()
         table = Table(box=None, pad_edge=False, caption=self.tally.line(rows, self._waiting), caption_justify="left")
         table.add_column("job", no_wrap=True)
-        for title in ("done", "rows/s", "loss", "NE", "left"):
+        table.add_column("state", no_wrap=True)
+        for title in ("ranks", "done", "rows/s", "loss", "NE", "left"):
             table.add_column(title, justify="right", no_wrap=True)
         table.add_column("log", overflow="fold")
         for attempt, figures in rows:
-            table.add_row(attempt.job.title, *_cells(figures), str(attempt.log))
+            table.add_row(attempt.job.title, _state(attempt, figures), str(attempt.ranks), *_cells(figures), str(attempt.log))
         for job in self._waiting[:SHOWN_WAITING]:
             table.add_row(job.title, "waiting", style="dim")
         return table
@@ -153,10 +155,16 @@ def describe(figures: Figures) -> str:
     return "  ".join(piece for piece in pieces if piece)
 
 
+def _state(attempt: Attempt, figures: Figures | None) -> str:
+    """A cluster's own queue keeps a job until it runs; what runs is starting until it has told its first figures."""
+    state = "running" if figures else "starting" if attempt.running_since else "queued"
+    return state if attempt.number == 1 else f"{state} (attempt {attempt.number})"
+
+
 def _cells(figures: Figures | None) -> tuple[str, str, str, str, str]:
     """Share done, rows a second, loss, NE and time left as text, empty where unknown."""
     if figures is None:
-        return ("starting", "", "", "", "")
+        return ("", "", "", "", "")
     return (
         f"{figures.share:.0%}".replace("%", " %"),
         "" if figures.rows_per_second is None else count(figures.rows_per_second),
@@ -164,19 +172,3 @@ def _cells(figures: Figures | None) -> tuple[str, str, str, str, str]:
         "" if figures.ne is None else f"{figures.ne:.3f}",
         "" if figures.seconds_left is None else duration(figures.seconds_left),
     )
-
-
-def count(number: float) -> str:
-    """`950`, `16.2k`, `1.3M`."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.1f}{letter}"
-    return f"{number:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `3 min`, `2 h 05 min`."""
-    if round(seconds) < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

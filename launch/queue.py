@@ -48,6 +48,7 @@ class Attempt:
     logs: Path
     retries: int
     gpus: tuple[str, ...] = ()
+    ranks: int = 1
     handle: str = ""
     started: float = field(default_factory=time.time)
     running_since: float | None = None
@@ -109,6 +110,7 @@ class JobQueue:
         self._running: list[Attempt] = []
         self.failures: dict[str, Failure] = {}
         self._free_gpus = list(self.slots.gpus or ())
+        self._ranks = self.launch.nnodes * self.launch.nproc_per_node
         self._next_poll = 0.0
         self._news = True
 
@@ -232,7 +234,7 @@ class JobQueue:
         number = 1
         while (logs := _attempt_folder(self.logs, entry.job, number)).exists():
             number += 1
-        return Attempt(entry.job, number, logs, entry.retries, gpus)
+        return Attempt(entry.job, number, logs, entry.retries, gpus, self._ranks)
 
     def _take_over(self) -> None:
         """What a cluster still runs for a controller that was killed goes on under this one, and is not started twice."""
@@ -242,7 +244,7 @@ class JobQueue:
             if self.launch.scheduler == LOCAL or not (logs / HANDLE).exists():  # local jobs end with their controller
                 continue
             handle = (logs / HANDLE).read_text(encoding="utf-8")
-            attempt = Attempt(entry.job, number, logs, entry.retries, handle=handle, taken_over=True)
+            attempt = Attempt(entry.job, number, logs, entry.retries, ranks=self._ranks, handle=handle, taken_over=True)
             status = self._status(attempt)
             if status is not None and not status.is_terminal():
                 self._waiting.remove(entry)

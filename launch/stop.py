@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_CODE = 130
+SAME_REQUEST_SECONDS = 0.5
 
 
 class Stopped(Exception):
@@ -14,10 +16,14 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Remembers the first request; a second one is obeyed at once."""
+    """Remembers the first request; a second one is obeyed at once, unless it comes with the first.
+
+    (When a parent with several threads dies, Linux may tell its children once for each.)
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._first = 0.0
 
     def listen(self) -> None:
         """Take over the signals. Call it after TorchX made its local scheduler, which takes them for itself."""
@@ -31,6 +37,7 @@ class Stop:
             raise Stopped
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and time.monotonic() > self._first + SAME_REQUEST_SECONDS:
             raise KeyboardInterrupt
-        self.requested = True
+        if not self.requested:
+            self.requested, self._first = True, time.monotonic()

@@ -129,7 +129,7 @@ def _search_day(arguments: argparse.Namespace) -> int:
     from recsys_nas.jobs.search_day import search_day
 
     run = Run.open(_run_folder(arguments.run))
-    with process_group() as ranks:
+    with run.staged([arguments.day]) as run, process_group() as ranks:
         search_day(run, arguments.day, ranks)
     return SUCCESS
 
@@ -148,7 +148,7 @@ def _retrain(arguments: argparse.Namespace) -> int:
     from recsys_nas.jobs.retrain import retrain
 
     run = Run.open(_run_folder(arguments.run))
-    with process_group() as ranks:
+    with run.staged(run.retrain_days) as run, process_group() as ranks:
         for seed in run.config.retrain.seeds:
             retrain(run, arguments.model, seed, ranks)
     return SUCCESS
@@ -176,7 +176,7 @@ def _quantise(arguments: argparse.Namespace) -> int:
 
     run = Run.open(_run_folder(arguments.run))
     seed = run.config.retrain.seeds[0] if arguments.seed is None else arguments.seed
-    with process_group() as ranks:
+    with run.staged(run.retrain_days) as run, process_group() as ranks:
         for report in quantise_model(run, arguments.model, seed, arguments.dtype, ranks):
             print(summary(report))
     return SUCCESS

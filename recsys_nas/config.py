@@ -31,12 +31,14 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which shards, and which of their days serve for what. Days are written as `0-4` or `0,2,5`."""
+    """Which shards, a folder or a URI, and which of their days serve for what. Days are written as `0-4` or `0,2,5`."""
 
     shards: str = "data/demo/shards"
     search_days: str = "0-4"
     train_days: str = "0-4"
     test_day: int = 5
+    staging: str = ""
+    """Folder on a disk of its own of each machine, to which a job copies the days it reads; empty: they are read where they lie."""
     truth: str = ""
     """Optional file with the Bayes-optimal figures, as `data-prep synth` writes it."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -14,13 +16,15 @@ import torch
 from torch import nn
 from torchrec import EmbeddingBagCollection
 
+from data_prep.paths import is_remote, local_path
 from data_prep.schema import Schema
 from data_prep.shards import Manifest, open_manifest
+from data_prep.staging import staged
 from embeddings.lookup_cost import LookupCost, lookup_cost, mean_lengths
 from embeddings.plan_text import plan_text
 from embeddings.sharding import averages, shard
 from embeddings.tables import table_rows
-from recsys_nas.config import Config, ConfigError, load_config
+from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.space import SearchSpace, space_from_config
 from recsys_nas.training.checkpoint import Checkpointer, Retention
@@ -32,7 +36,7 @@ from recsys_nas.training.trainer import Objective, Parts, Trainer
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder opened for a job."""
+    """A run folder opened for a job; `shards` is where its days lie on this machine, once they are `staged` if they have to be."""
 
     folder: Path
     config: Config
@@ -42,8 +46,22 @@ class Run:
     @staticmethod
     def open(folder: Path) -> Run:
         config = load_config(folder / "config.toml")
-        shards = Path(config.data.shards)
-        return Run(folder, config, shards, open_manifest(shards))
+        return Run(folder, config, _where(config.data.shards), open_manifest(config.data.shards))
+
+    @contextmanager
+    def staged(self, days: Sequence[int]) -> Iterator[Run]:
+        """This run with `days` on a disk of this machine for as long as the block lasts; see `data_prep.staging`.
+
+        Every rank calls it, before it joins the others: their patience is shorter than a copy of a day may take.
+        """
+        first_of_node = os.environ.get("LOCAL_RANK", "0") == "0"
+        with staged(self.config.data.shards, self.manifest, days, self.config.data.staging, check=first_of_node) as root:
+            yield dataclasses.replace(self, shards=root)
+
+    @property
+    def retrain_days(self) -> tuple[int, ...]:
+        """Those that a model is trained on, and the one it is judged on."""
+        return (*parse_days(self.config.data.train_days, "data.train_days"), self.config.data.test_day)
 
     @property
     def schema(self) -> Schema:
@@ -57,7 +75,7 @@ class Run:
     @cached_property
     def mean_lengths(self) -> Mapping[str, float]:
         """Of the lists of each jagged feature, over all days."""
-        return mean_lengths(self.shards, self.manifest)
+        return mean_lengths(local_path(self.config.data.shards), self.manifest)
 
     @property
     def collective_timeout(self) -> timedelta:
@@ -120,6 +138,10 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
     trainer = Trainer(parts, Checkpointer(folder / "checkpoint", retention))
     trainer.resume()
     return trainer
+
+
+def _where(shards: str) -> Path:
+    return Path() if is_remote(shards) else local_path(shards)
 
 
 def read_json(path: Path) -> dict[str, object]:

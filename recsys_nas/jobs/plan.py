@@ -22,8 +22,7 @@ def plan_run(config: Config, phase: Phase, world_size: int) -> Plan:
     Tables live on GPUs where `launch.gpus` says so, and hosts have `launch.nproc_per_node` ranks (1: all are on one host),
     unless `[embedding]` says otherwise. Raises DoesNotFit, and TableError or DataError for what cannot be planned for.
     """
-    shards = Path(config.data.shards)
-    run = Run(config.run_folder, config, shards, open_manifest(shards))
+    run = Run(config.run_folder, config, config.run_folder, open_manifest(config.data.shards))
     run = run.searching() if phase == "search" else run
     embedding, launch = run.config.embedding, config.launch
     device = embedding.device if embedding.device != "auto" else ("cuda" if launch.gpus else "cpu")

@@ -113,7 +113,7 @@ def main() -> None:
     ask.add_argument("--model", required=True, help=f"one of {', '.join(RUN_MODELS)}")
     arguments = ask.parse_args()
     run = Run.open(arguments.run_folder)
-    with process_group(run.collective_timeout) as ranks:
+    with run.staged(run.retrain_days) as run, process_group(run.collective_timeout) as ranks:
         for seed in run.config.retrain.seeds:
             retrain(run, arguments.model, seed, ranks)
 

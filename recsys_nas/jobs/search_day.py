@@ -118,7 +118,7 @@ def main() -> None:
     ask.add_argument("--day", type=int, required=True)
     arguments = ask.parse_args()
     run = Run.open(arguments.run_folder)
-    with process_group(run.collective_timeout) as ranks:
+    with run.staged([arguments.day]) as run, process_group(run.collective_timeout) as ranks:
         search_day(run, arguments.day, ranks)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,13 +29,38 @@ def test_bad_commands(command: list[str], code: int, said: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
-def test_it_dies_with_its_parent() -> None:
-    script = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(600)"
-    ready = [*CHILD, "sh", "-c", "echo ready; exec sleep 600"]
-    with subprocess.Popen([sys.executable, "-c", script, *ready], stdout=subprocess.PIPE, start_new_session=True) as parent:
+STARTS_IT = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(600)"
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
+
+
+@ON_LINUX
+@pytest.mark.parametrize(("options", "deafness"), [((), "trap '' TERM"), (("--ask",), ":")])
+def test_it_dies_with_its_parent(options: tuple[str, ...], deafness: str) -> None:
+    """Even when it does not listen; with --ask only when it does."""
+    ready = [*CHILD, *options, "sh", "-c", f"{deafness}; echo ready; exec sleep 600"]
+    with subprocess.Popen([sys.executable, "-c", STARTS_IT, *ready], stdout=subprocess.PIPE, start_new_session=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"
         os.kill(parent.pid, signal.SIGKILL)
         # the pipe ends when the last process that holds it does: sleep
         assert parent.stdout.read() == b""
+
+
+@ON_LINUX
+def test_asked_to_end_it_may_tidy_up(tmp_path: Path) -> None:
+    command = [*CHILD, "--ask", "sh", "-c", f"trap 'touch {tmp_path}/tidy; exit' TERM; echo ready; while :; do sleep 0.05; done"]
+    with subprocess.Popen([sys.executable, "-c", STARTS_IT, *command], stdout=subprocess.PIPE, start_new_session=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        os.kill(parent.pid, signal.SIGKILL)
+        assert parent.stdout.read() == b""
+    assert (tmp_path / "tidy").exists()
+
+
+@ON_LINUX
+def test_a_parent_that_is_gone_already() -> None:
+    """It died before the wish was made: nothing is started. The variable names the right parent to what the command starts."""
+    gone = subprocess.run([*CHILD, "echo", "started"], env={**os.environ, "LAUNCH_CHILD_PARENT": "1"}, capture_output=True, check=False)
+    assert (gone.returncode, gone.stdout) == (1, b"")
+    nested = [*CHILD, sys.executable, "-c", f"import subprocess; subprocess.run({[*CHILD, 'echo', 'started']!r}, check=True)"]
+    assert subprocess.run(nested, capture_output=True, check=True).stdout == b"started\n"

@@ -61,7 +61,7 @@ def test_both_names_run_the_controller(stage: str, module: str, first: tuple[str
     arguments = [*raw, *ALL.split(), "--resume", "retrain.seeds=[0]", *prep, "--dryrun"]
     role = materialize_appdef(get_component(name).fn, arguments).roles[0]
     assert [role.entrypoint, *role.args] == [
-        *("python", "-m", "launch.child", "python", "-m", module, *first),
+        *("python", "-m", "launch.child", "--ask", "python", "-m", module, *first),
         *("--config", "a.toml", "--resume", "--dryrun", *SETTINGS, "retrain.seeds=[0]"),
     ]
     assert os.environ["PATH"].split(os.pathsep)[0] == os.path.dirname(sys.executable)

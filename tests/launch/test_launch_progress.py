@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from rich.console import Console
 from launch.causes import Failure
 from launch.figures import Figures, read_figures
 from launch.jobs import Job
-from launch.progress import Lines, LiveTable, Tally, count, describe, duration, progress
+from launch.progress import Lines, LiveTable, Tally, _state, describe, progress
+from launch.quantities import count, duration
 from launch.queue import Attempt
 
 
@@ -101,6 +103,18 @@ def test_table_on_a_terminal(tmp_path: Path) -> None:
     write(mlp.folders[0])
     with progress(Console(file=out, width=200, height=30, force_terminal=True), Tally(3, 1)) as table:
         assert isinstance(table, LiveTable)
-        table.update([Attempt(mlp, 1, tmp_path, 0, started=0.0)], [dlrm])
-    for text in ("retrain mlp", "25 %", "0.931", "retrain dlrm", "waiting", "0/3 jobs"):
+        table.update([Attempt(mlp, 1, tmp_path, 0, ranks=4, started=0.0)], [dlrm])
+    shown = [" ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line).split()) for line in out.getvalue().splitlines()]
+    assert any(line.endswith("job state ranks done rows/s loss NE left log") for line in shown), shown
+    assert f"retrain mlp running 4 25 % 50 0.5000 0.931 3 s {tmp_path}" in shown
+    for text in ("retrain dlrm", "waiting", "0/3 jobs"):
         assert text in out.getvalue()
+
+
+def test_states_in_the_table(tmp_path: Path) -> None:
+    attempt = Attempt(job(tmp_path), 2, tmp_path, 0)
+    assert _state(attempt, None) == "queued (attempt 2)"
+    attempt.running_since = time.time()
+    assert _state(attempt, None) == "starting (attempt 2)"
+    attempt.number = 1
+    assert _state(attempt, Figures()) == "running"

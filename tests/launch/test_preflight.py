@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch import controller
-from launch.devices import Slots, slots
+from launch.devices import Slots, slots, spare_gpus
 from launch.errors import LaunchError
 from launch.jobs import ddp_app, retrain_jobs, search_jobs
 from recsys_nas.config import LaunchConfig, load_config
@@ -17,6 +17,10 @@ from recsys_nas.config import LaunchConfig, load_config
     ("override", "said"),
     [
         ("data.shards=nowhere", "data.shards = 'nowhere': no shards in nowhere"),
+        (
+            "data.shards=s3://bucket/shards",
+            "data.shards = 's3://bucket/shards': s3://bucket/shards/manifest.json: nothing here can read s3://",
+        ),
         ('data.search_days="0-1,6,8"', "data.search_days = '0-1,6,8': days 6, 8 not in"),
         ("data.test_day=9", "which has 0, 1, 2, 3; make the shards with `data-prep run`"),
         ('space.dense_modules=["linear", "no_such"]', "no_such"),
@@ -52,6 +56,15 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
         slots(LaunchConfig(gpus=1, nnodes=2), 24)
     with pytest.raises(LaunchError, match="shows 3"):
         slots(LaunchConfig(gpus=4), 24)
+
+
+def test_gpus_that_nobody_asked_for_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert spare_gpus(LaunchConfig()) == "jobs run on the CPU, for launch.gpus = 0; this machine shows 2 GPUs: --gpus 1 gives each job one"
+    assert spare_gpus(LaunchConfig(gpus=1)) == ""
+    assert spare_gpus(LaunchConfig(scheduler="slurm")) == ""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert spare_gpus(LaunchConfig()) == ""
 
 
 def test_jobs_of_a_run(config_file: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_both_names_run_the_controller(name: str) -> None:
     arguments += ["--scheduler", "slurm", "--cfg", "partition=cpu", "--resume", "part-rows=500", "launch.memory_mb=100"]
     role = materialize_appdef(get_component(name).fn, arguments).roles[0]
     assert [role.entrypoint, *role.args] == [
-        *("python", "-m", "launch.child", "python", "-m", "launch.prep_controller"),
+        *("python", "-m", "launch.child", "--ask", "python", "-m", "launch.prep_controller"),
         *(
             "--input",
             "raw/day_0",

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 import torch
 
+from data_prep import paths
+from data_prep.paths import register_handler
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.search_day import CostAware, search_day
+from tests.data_prep.folder_handler import FolderHandler
 from tests.recsys_nas.jobs.conftest import write_run
 
 
@@ -40,6 +43,24 @@ def test_a_day_ends_in_gates_records_and_events(run_folder: Path, ranks: Ranks) 
     assert list(folder.glob("events.out.tfevents*"))
     assert sorted(path.name for path in (folder / "checkpoint").iterdir()) == ["step=00000015", "step=00000016"]
     assert json.loads((folder / "plan.json").read_text())["tables"][0]["sharding"] == "table_wise"
+
+
+def test_a_day_fetched_from_a_store_gives_the_same_result(tmp_path: Path, ranks: Ranks) -> None:
+    """Only its own day comes to this machine."""
+    here, there = write_run(tmp_path), tmp_path / "there"
+    search_day(Run.open(here), 1, ranks)
+    there.mkdir()
+    text = (here / "config.toml").read_text().replace('staging = ""', f'staging = "{tmp_path}/scratch"')
+    (there / "config.toml").write_text(text.replace(f"{tmp_path}/shards", "test://shards"))
+    register_handler(FolderHandler(tmp_path))
+    try:
+        with Run.open(there).staged([1]) as run:
+            search_day(run, 1, ranks)
+    finally:
+        paths._handlers.clear()
+        paths._manager.cache_clear()
+    assert without_times(alphas(there, 1)) == without_times(alphas(here, 1))
+    assert [path.name for path in (tmp_path / "scratch").glob("*/day=??")] == ["day=01"]
 
 
 def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(
