@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.errors import LaunchError
-
-LOCK = ".controller.lock"
+from recsys_nas.report.runs import CONTROLLER_LOCK
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class _Holder:
 def run_lock(run: Path) -> Iterator[None]:
     """Hold the run folder `run`. Raises LaunchError naming host and process when another controller holds it."""
     run.mkdir(parents=True, exist_ok=True)
-    path = run / LOCK
+    path = run / CONTROLLER_LOCK
     with path.open("a+", encoding="utf-8") as file:
         taken = False
         try:

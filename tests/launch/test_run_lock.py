@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from launch.errors import LaunchError
-from launch.lock import LOCK, run_lock
+from launch.lock import run_lock
+from recsys_nas.report.runs import CONTROLLER_LOCK
 
 HOLD = "import sys, pathlib; from launch.lock import run_lock\nwith run_lock(pathlib.Path(sys.argv[1])):\n  print(flush=True); input()"
 
@@ -25,16 +26,16 @@ def test_second_controller_is_refused_until_the_first_is_dead(tmp_path: Path) ->
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert str(holder.pid) in (tmp_path / LOCK).read_text()
+    assert str(holder.pid) in (tmp_path / CONTROLLER_LOCK).read_text()
     with run_lock(tmp_path):
-        assert str(os.getpid()) in (tmp_path / LOCK).read_text()
-    assert (tmp_path / LOCK).read_text() == ""
+        assert str(os.getpid()) in (tmp_path / CONTROLLER_LOCK).read_text()
+    assert (tmp_path / CONTROLLER_LOCK).read_text() == ""
 
 
 def test_holder_on_another_host_is_believed(tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text('{"host": "elsewhere", "pid": 7}')
-    with pytest.raises(LaunchError, match=f"process 7 on elsewhere.*delete {tmp_path / LOCK}"), run_lock(tmp_path):
+    (tmp_path / CONTROLLER_LOCK).write_text('{"host": "elsewhere", "pid": 7}')
+    with pytest.raises(LaunchError, match=f"process 7 on elsewhere.*delete {tmp_path / CONTROLLER_LOCK}"), run_lock(tmp_path):
         pass
-    (tmp_path / LOCK).write_text("half a wri")
+    (tmp_path / CONTROLLER_LOCK).write_text("half a wri")
     with run_lock(tmp_path):
         pass
