@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser
 from data_prep.errors import DataError
 
 if TYPE_CHECKING:
     from data_prep.options import PrepareOptions
-
-EXIT_FAULTS, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,25 +24,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except DataError as error:
-        return _fail(str(error), EXIT_ERROR)
+        return _fail(str(error), USER_ERROR)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - whoever read our lines has had enough
-        return 0
+        return SUCCESS
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; what is finished is kept, run again to continue", EXIT_ERROR)
+        return _fail(f"{where}{error.strerror or error}; what is finished is kept, run again to continue", USER_ERROR)
     except KeyboardInterrupt:
-        return _fail("interrupted; finished days are kept, run the same command again to continue", EXIT_INTERRUPTED)
+        return _fail("interrupted; finished days are kept, run the same command again to continue", STOPPED)
     return code
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {message}" if code == EXIT_ERROR else message, file=sys.stderr)
+    print(f"error: {message}" if code == USER_ERROR else message, file=sys.stderr)
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="data-prep", description="From raw click logs to shards, a day at a time.")
+    parser = Parser(prog="data-prep", description="From raw click logs to shards, a day at a time.", epilog=EXIT_CODES)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_synth(verbs)
     _add_run(verbs)
@@ -52,13 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    return verbs.add_parser(
-        name, help=summary, description=summary, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _verb(verbs: argparse._SubParsersAction[Parser], name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    added = verbs.add_parser(name, help=summary, description=summary, epilog=f"examples:\n{examples}")
+    added.set_defaults(parser=added)
+    return added
 
 
-def _add_synth(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_synth(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(
         verbs,
         "synth",
@@ -91,7 +90,7 @@ def _synth(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(
         verbs,
         "run",
@@ -202,7 +201,7 @@ def options_of(arguments: argparse.Namespace) -> PrepareOptions:
     )
 
 
-def _add_verify(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_verify(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb = _verb(verbs, "verify", "check every file of the shards against the manifest", "  data-prep verify shards/")
     verb.add_argument("shards", type=Path)
     verb.set_defaults(run=_verify)
@@ -217,12 +216,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     checked = f"{len(manifest.days)} days, {files} files, {sum(day.rows for day in manifest.days):,} rows"
     if faults:
         print(f"{len(faults)} faults in {checked}; delete the folder of a faulty day and `data-prep run` again makes it anew")
-        return EXIT_FAULTS
+        return FAILURE
     print(f"all well: {checked}")
     return 0
 
 
-def _add_inspect(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_inspect(verbs: argparse._SubParsersAction[Parser]) -> None:
     examples = "  data-prep inspect shards/\n  data-prep inspect shards/ --day 3"
     verb = _verb(verbs, "inspect", "show schema, rows, click rates, missing shares and first rows", examples)
     verb.add_argument("shards", type=Path)

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from launch.errors import LaunchError
 from launch.quantities import duration
+from recsys_nas.report.runs import CONTROLLER_LOCK
 
-LOCK = ".controller.lock"
 SIGN_OF_LIFE_SECONDS = 30.0
 
 
@@ -42,7 +42,7 @@ class _Holder:
 def run_lock(run: Path) -> Iterator[None]:
     """Hold the run folder `run`. Raises LaunchError naming host and process when another controller holds it."""
     run.mkdir(parents=True, exist_ok=True)
-    path = run / LOCK
+    path = run / CONTROLLER_LOCK
     with path.open("a+", encoding="utf-8") as file:
         taken = False
         try:

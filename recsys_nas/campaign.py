@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import json
 import math
 import random
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 HOUR = 3600.0
@@ -91,20 +93,33 @@ def _day(campaign: Campaign, draw: random.Random) -> tuple[float, float, bool]:
     return waited + held, held, False
 
 
-def summary(campaign: Campaign, times: int, seed: int) -> list[tuple[str, str]]:
-    """Name and value of what `times` simulated searches say."""
+def figures(campaign: Campaign, times: int, seed: int) -> dict[str, float]:
+    """What `times` simulated searches say: hours, shares and counts by name. `cost` is in the currency of `price`."""
     draw = random.Random(seed)
     outcomes = [simulate(campaign, draw) for _ in range(times)]
     walls = sorted(outcome.wall_seconds / HOUR for outcome in outcomes)
     hours = statistics.fmean(outcome.device_hours for outcome in outcomes)
-    busy = hours / campaign.gpus / (campaign.workers * statistics.fmean(walls))
+    return {
+        "day_hours": campaign.day_seconds / HOUR,
+        "wall_hours_median": statistics.median(walls),
+        "wall_hours_9_of_10": walls[int(0.9 * (len(walls) - 1))],
+        "device_hours": hours,
+        "workers_busy_share": hours / campaign.gpus / (campaign.workers * statistics.fmean(walls)),
+        "days_given_up": statistics.fmean(outcome.days_lost for outcome in outcomes),
+        "cost": hours * campaign.price,
+    }
+
+
+def summary(campaign: Campaign, told: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Name and value of each line about these `figures`."""
+    median, most = told["wall_hours_median"], told["wall_hours_9_of_10"]
     lines = [
-        ("a day, undisturbed", f"{campaign.day_seconds / HOUR:.2f} h"),
-        ("wall-clock", f"{statistics.median(walls):.2f} h in the median, {walls[int(0.9 * (len(walls) - 1))]:.2f} h in 9 of 10 searches"),
-        ("device-hours", f"{hours:.1f}, workers busy {busy:.0%}".replace("%", " %")),
-        ("days given up", f"{statistics.fmean(outcome.days_lost for outcome in outcomes):.2f} of {campaign.days} on average"),
+        ("a day, undisturbed", f"{told['day_hours']:.2f} h"),
+        ("wall-clock", f"{median:.2f} h in the median, {most:.2f} h in 9 of 10 searches"),
+        ("device-hours", f"{told['device_hours']:.1f}, workers busy {told['workers_busy_share']:.0%}".replace("%", " %")),
+        ("days given up", f"{told['days_given_up']:.2f} of {campaign.days} on average"),
     ]
-    return lines + ([("cost", f"{hours * campaign.price:,.0f} at {campaign.price:g} an hour and device")] if campaign.price else [])
+    return lines + ([("cost", f"{told['cost']:,.0f} at {campaign.price:g} an hour and device")] if campaign.price else [])
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +144,12 @@ def run_simulate(arguments: argparse.Namespace) -> None:
     options = {name: value for name, value in vars(arguments).items() if name in Campaign.__dataclass_fields__}
     if arguments.times < 1:
         raise ValueError(f"--times {arguments.times}: must be 1 or more")
-    lines = summary(Campaign(**options), arguments.times, arguments.seed)
+    campaign = Campaign(**options)
+    told = figures(campaign, arguments.times, arguments.seed)
+    if arguments.json:
+        print(json.dumps(told, indent=2))
+        return
+    lines = summary(campaign, told)
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         print(f"{name:<{width}}  {value}")

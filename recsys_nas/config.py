@@ -11,7 +11,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -242,6 +242,16 @@ def from_mapping(raw: Mapping[str, Any], where: str) -> Config:
 def to_toml(config: Config) -> str:
     """The resolved config, every default written out; `load_config` reads it back to an equal Config."""
     return tomli_w.dumps(json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def config_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a config by its whole key, such as `search.batch_size`."""
+    for field_ in dataclasses.fields(section):
+        value, key = getattr(section, field_.name), prefix + field_.name
+        if dataclasses.is_dataclass(value):
+            yield from config_values(value, f"{key}.")
+        else:
+            yield key, value
 
 
 def _positive(config: Any, section: str, *names: str) -> None:

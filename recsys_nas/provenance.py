@@ -5,19 +5,17 @@ No torch here: versions come from package metadata, so the controller starts fas
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json, write_text
-from recsys_nas.config import Config, ConfigError, load_config, to_toml
+from recsys_nas.config import Config, ConfigError, config_values, load_config, to_toml
 
 FORMAT_VERSION = 1
 PACKAGES = {
@@ -106,18 +104,9 @@ def _refuse_other_config(run: Path, config: Config) -> None:
         return
     way_out = f"give the new run another name (the override name=...), or remove {run}"
     try:
-        old = dict(_values(load_config(path)))
+        old = dict(config_values(load_config(path)))
     except ConfigError as error:
         raise ConfigError(f"{error}; this file was written by the run that is in {run}, which cannot be continued: {way_out}") from error
-    for key, value in _values(config):
+    for key, value in config_values(config):
         if not key.startswith(FREE_KEYS) and old[key] != value:
             raise ConfigError(f"{run} was started with {key} = {json.dumps(old[key])} and is now asked for {json.dumps(value)}: {way_out}")
-
-
-def _values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(section):
-        value, key = getattr(section, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
-            yield from _values(value, f"{key}.")
-        else:
-            yield key, value

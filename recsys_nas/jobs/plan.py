@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -32,16 +33,19 @@ def plan_run(config: Config, phase: Phase, world_size: int) -> Plan:
     return make_plan(run.schema, embedding, machine, batch_size, run.mean_lengths)
 
 
-def show_plan(config: Config, phase: Phase, world_size: int, out: Path | None) -> bool:
-    """Print the plan, write it to `out` unless that is None, and say whether it fits."""
+def show_plan(config: Config, phase: Phase, world_size: int, out: Path | None, as_json: bool = False) -> bool:
+    """Print the plan, write it to `out` unless that is None, and say whether it fits; with `as_json` all of it as one object."""
     try:
         plan = plan_run(config, phase, world_size)
     except DoesNotFit as error:
-        print(f"does not fit: {error}")
+        print(json.dumps({"fits": False, "reason": str(error)}, indent=2) if as_json else f"does not fit: {error}")
         return False
-    print(plan_text(plan))
-    print("\nit fits")
     if out is not None:
         plan.write(out)
+    if as_json:
+        print(json.dumps({"fits": True, "plan": plan.to_json()}, indent=2))
+        return True
+    print(f"{plan_text(plan)}\n\nit fits")
+    if out is not None:
         print(f"wrote {out}; embedding.plan = {str(out)!r} uses it")
     return True

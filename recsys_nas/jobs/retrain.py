@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from data_prep.atomic import write_json
+from data_prep.command_line import did_you_mean
 from embeddings.tables import table_rows
 from recsys_nas.config import ConfigError, parse_days, to_toml
 from recsys_nas.cost import counted_flops, module_costs
@@ -39,7 +40,7 @@ def build_network(run: Run, model: str) -> nn.Module:
     if model == FULL_SUPERNET:
         return InteractionArch(run.space().full())
     if model != FOUND:
-        raise ConfigError(f"no model is named {model!r}; known: {', '.join(RUN_MODELS)}")
+        raise ConfigError(f"no model is named {model!r}; {did_you_mean(model, RUN_MODELS)}")
     try:
         architecture = load_architecture(run.folder / "architecture.json")
     except ValueError as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from recsys_nas.cost import dense_flops, module_costs
 from recsys_nas.space import CATALOGUE, PORTS, Architecture, Block, ModuleChoice, Port
 
@@ -33,6 +36,20 @@ def architecture_text(architecture: Architecture) -> str:
     if dropped := _dropped(architecture, live):
         lines.append(f"left out, since it never reaches the head: {', '.join(dropped)}")
     return "\n".join(lines)
+
+
+def architecture_json(architecture: Architecture) -> dict[str, Any]:
+    """The same for machines: key, total FLOPs per example, FLOPs and share of each module (block 0: head and linear skip), and what the
+    file holds."""
+    total = dense_flops(architecture)
+    costs = module_costs(architecture)
+    return {
+        "key": architecture.key(),
+        "dense_flops": total,
+        "cost_by_module": [asdict(cost) | {"share": cost.flops / max(total, 1)} for cost in costs],
+        "dropped": _dropped(architecture, architecture.live()),
+        "architecture": architecture.to_json(),
+    }
 
 
 def mermaid(architecture: Architecture) -> str:

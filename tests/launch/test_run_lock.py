@@ -15,7 +15,8 @@ import pytest
 
 from launch import lock
 from launch.errors import LaunchError
-from launch.lock import LOCK, run_lock
+from launch.lock import run_lock
+from recsys_nas.report.runs import CONTROLLER_LOCK
 
 HOLD = "import sys, pathlib; from launch.lock import run_lock\nwith run_lock(pathlib.Path(sys.argv[1])):\n  print(flush=True); input()"
 
@@ -31,22 +32,22 @@ def test_second_controller_is_refused_until_the_first_is_dead(tmp_path: Path) ->
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert str(holder.pid) in (tmp_path / LOCK).read_text()
+    assert str(holder.pid) in (tmp_path / CONTROLLER_LOCK).read_text()
     with run_lock(tmp_path):
-        assert str(os.getpid()) in (tmp_path / LOCK).read_text()
-    assert (tmp_path / LOCK).read_text() == ""
+        assert str(os.getpid()) in (tmp_path / CONTROLLER_LOCK).read_text()
+    assert (tmp_path / CONTROLLER_LOCK).read_text() == ""
 
 
 def test_holder_on_another_host_is_believed(tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text('{"host": "elsewhere", "pid": 7}')
-    with pytest.raises(LaunchError, match=f"process 7 on elsewhere.*delete {tmp_path / LOCK}"), run_lock(tmp_path):
+    (tmp_path / CONTROLLER_LOCK).write_text('{"host": "elsewhere", "pid": 7}')
+    with pytest.raises(LaunchError, match=f"process 7 on elsewhere.*delete {tmp_path / CONTROLLER_LOCK}"), run_lock(tmp_path):
         pass
-    (tmp_path / LOCK).write_text(json.dumps({"host": "elsewhere", "pid": 7, "since": time.time() - 7300}))
-    os.utime(tmp_path / LOCK, (0, time.time() - 120))
+    (tmp_path / CONTROLLER_LOCK).write_text(json.dumps({"host": "elsewhere", "pid": 7, "since": time.time() - 7300}))
+    os.utime(tmp_path / CONTROLLER_LOCK, (0, time.time() - 120))
     said = "process 7 on elsewhere, started 2 h 02 min ago, which last gave a sign of life 2 min ago"
     with pytest.raises(LaunchError, match=said), run_lock(tmp_path):
         pass
-    (tmp_path / LOCK).write_text("half a wri")
+    (tmp_path / CONTROLLER_LOCK).write_text("half a wri")
     with run_lock(tmp_path):
         pass
 
@@ -54,8 +55,8 @@ def test_holder_on_another_host_is_believed(tmp_path: Path) -> None:
 def test_a_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "SIGN_OF_LIFE_SECONDS", 0.01)
     with run_lock(tmp_path):
-        os.utime(tmp_path / LOCK, (0, 0))
+        os.utime(tmp_path / CONTROLLER_LOCK, (0, 0))
         end = time.monotonic() + 10
-        while (tmp_path / LOCK).stat().st_mtime == 0:
+        while (tmp_path / CONTROLLER_LOCK).stat().st_mtime == 0:
             assert time.monotonic() < end
             time.sleep(0.01)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,8 @@ from data_prep.atomic import write_json
 from recsys_nas import cli
 from recsys_nas.cost import dense_flops
 from recsys_nas.space import Architecture, Block
+from recsys_nas.verbs.completion import SHELLS, completion_script
+from recsys_nas.verbs.verb import Verb
 
 FM = Architecture(2, 3, 4, (Block.reading((0,), ("fm",), 8),), (1,))
 
@@ -70,15 +76,78 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments: list[str], message: 
     assert errors.count("\n") == 1
 
 
-def test_every_verb_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+VERBS = [verb for group in cli.GROUPS.values() for verb in group]
+
+
+def test_verbs_are_listed_by_group(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     listed = capsys.readouterr().out
-    for verb in ("doctor", "search-day", "aggregate", "retrain", "compare", "report", "quantise", "show"):
-        assert verb in listed
-        with pytest.raises(SystemExit):
-            cli.main([verb, "--help"])
-        assert f"example: recsys-nas {verb}" in capsys.readouterr().out
+    places = [listed.index(f"\n{group}:\n") for group in ("prepare", "search", "judge", "serve")]
+    assert places == sorted(places)
+    for verb in VERBS:
+        assert f"\n  {verb.name} " in listed
+    for code in ("0 done", "1 a check failed", "2 bad input", "130 stopped"):
+        assert code in listed
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_every_verb_has_examples_that_parse(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([verb.name, "--help"])
+    told = capsys.readouterr().out
+    assert verb.examples
+    assert all(example in told for example in verb.examples)
+    for example in verb.examples:
+        words = shlex.split(re.split(" [>#] ", example)[0])
+        assert words[:2] == ["recsys-nas", verb.name]
+        assert cli.make_parser().parse_args(words[1:]).verb is verb
+
+
+@pytest.mark.parametrize("name", ["doctor", "plan", "simulate", "aggregate", "compare", "show", "runs", "diff", "cost", "quantise"])
+def test_verbs_that_print_figures_print_them_as_json_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    assert "--json" in capsys.readouterr().out
+
+
+def test_simulate_and_show_print_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "architecture.json"
+    write_json(path, FM.to_json())
+    assert cli.main(["show", str(path), "--json"]) == cli.SUCCESS
+    shown = json.loads(capsys.readouterr().out)
+    assert sum(cost["flops"] for cost in shown["cost_by_module"]) == shown["dense_flops"] == dense_flops(FM)
+    assert shown["architecture"] == FM.to_json()
+    words = "simulate --days 3 --workers 1 --rows-per-day 3600 --rows-per-second 1 --startup-seconds 0 --spread 0 --failure-rate 0 --json"
+    assert cli.main(words.split()) == cli.SUCCESS
+    told = json.loads(capsys.readouterr().out)
+    assert (told["day_hours"], told["device_hours"], told["days_given_up"]) == (1, 3, 0)
+
+
+def test_help_loads_nothing_that_takes_time() -> None:
+    """What must be there in a moment: only the standard library. Slow ones are named; a clock would make a poor test."""
+    code = "import sys; from recsys_nas.cli import make_parser; make_parser().format_help(); print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "numpy", "pydantic", "rich", "matplotlib", "pyarrow", "shtab"} & set(printed.split())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_knows_verbs_and_options(shell: str, tmp_path: Path) -> None:
+    pytest.importorskip("shtab", reason="shtab, which writes completion scripts, is not installed")
+    script = completion_script(cli.make_parser(), shell)
+    for word in ("search-day", "quantise", "dry-run", "world-size"):
+        assert word in script
+
+
+def test_bash_completes_a_verb_an_option_and_a_choice(tmp_path: Path) -> None:
+    pytest.importorskip("shtab", reason="shtab, which writes completion scripts, is not installed")
+    path = tmp_path / "completion.bash"
+    path.write_text(completion_script(cli.make_parser(), "bash"))
+    for typed, offered in ((["sear"], "search-day"), (["plan", "--wor"], "--world-size"), (["plan", "--phase", "re"], "retrain")):
+        words = " ".join(["recsys-nas", *typed])
+        code = f"COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_recsys_nas recsys-nas {typed[-1]}; echo ${{COMPREPLY[@]}}"
+        finished = subprocess.run(["bash", "-c", f"source {path}; {code}"], capture_output=True, text=True, check=False)
+        assert finished.stdout.strip() == offered, finished.stderr
 
 
 def test_a_damaged_architecture_names_file_and_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

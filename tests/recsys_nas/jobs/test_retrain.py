@@ -65,7 +65,7 @@ def test_a_finished_seed_is_left_alone(run_folder: Path, ranks: Ranks) -> None:
 @pytest.mark.parametrize(
     ("model", "architecture", "message"),
     [
-        ("dlmr", None, r"no model is named 'dlmr'; known: found, full_supernet, dlrm"),
+        ("dlmr", None, r"no model is named 'dlmr'; did you mean 'dlrm'"),
         ("found", None, r"cannot read the architecture .*architecture.json: No such file"),
         (
             "found",

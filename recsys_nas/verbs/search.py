@@ -1,0 +1,78 @@
+"""Verbs that are the steps of a run, one by one, in this process; `torchx run launch/search.py` does all of them as jobs."""
+
+from __future__ import annotations
+
+import argparse
+
+from data_prep.command_line import SUCCESS
+from recsys_nas.verbs.verb import Verb, add_json, add_run, print_json, run_folder
+
+
+def _search_day_options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--day", type=int, required=True, help="one of data.search_days")
+
+
+def _search_day(arguments: argparse.Namespace) -> int:
+    from recsys_nas.jobs.assembly import Run
+    from recsys_nas.jobs.environment import process_group
+    from recsys_nas.jobs.search_day import search_day
+
+    run = Run.open(run_folder(arguments.run))
+    with run.staged([arguments.day]) as run, process_group() as ranks:
+        search_day(run, arguments.day, ranks)
+    return SUCCESS
+
+
+def _aggregate_options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_json(parser)
+
+
+def _aggregate(arguments: argparse.Namespace) -> int:
+    from recsys_nas.report.records import read_record
+    from recsys_nas.search.aggregate import aggregate_run
+
+    run = run_folder(arguments.run)
+    aggregate_run(run)
+    if arguments.json:
+        print_json(read_record(run / "alphas.json", (), "run it again"))
+    else:
+        print(f"wrote {run}/alphas.json and {run}/architecture.json")
+    return SUCCESS
+
+
+def _retrain_options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--model", required=True, help="found, full_supernet, or a name of the zoo such as dcnv2")
+
+
+def _retrain(arguments: argparse.Namespace) -> int:
+    from recsys_nas.jobs.assembly import Run
+    from recsys_nas.jobs.environment import process_group
+    from recsys_nas.jobs.retrain import retrain
+
+    run = Run.open(run_folder(arguments.run))
+    with run.staged(run.retrain_days) as run, process_group() as ranks:
+        for seed in run.config.retrain.seeds:
+            retrain(run, arguments.model, seed, ranks)
+    return SUCCESS
+
+
+VERBS = (
+    Verb("search-day", "search one day in this process", ("recsys-nas search-day runs/demo --day 3",), _search_day_options, _search_day),
+    Verb(
+        "aggregate",
+        "derive one architecture from all searched days",
+        ("recsys-nas aggregate runs/demo",),
+        _aggregate_options,
+        _aggregate,
+    ),
+    Verb(
+        "retrain",
+        "train and judge one model, all seeds, in this process",
+        ("recsys-nas retrain runs/demo --model found",),
+        _retrain_options,
+        _retrain,
+    ),
+)
