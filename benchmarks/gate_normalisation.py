@@ -22,11 +22,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data_prep.atomic import write_json
-from recsys_nas import model
 from recsys_nas.config import load_config, to_toml
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks, process_group
 from recsys_nas.jobs.search_day import search_day
+from recsys_nas.modules import normalised
 from recsys_nas.provenance import versions
 
 EPSILONS = (1e-5, 1e-1, 1.0)
@@ -40,7 +40,7 @@ def measure(shards: Path, day: int, epsilon: float, warmup_share: float, ranks: 
         config = load_config(DEMO, [f'data.shards="{shards}"', f'output="{folder}"', f"search.warmup_share={warmup_share}"])
         config.run_folder.mkdir()
         (config.run_folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
-        model.NORM_EPSILON = epsilon
+        normalised.NORM_EPSILON = epsilon
         search_day(Run.open(config.run_folder), day, ranks)
         record = json.loads((config.run_folder / "days" / f"day={day:02d}" / "alphas.json").read_text(encoding="utf-8"))
     curve = record["learning_curve"]

@@ -73,7 +73,7 @@ class SpaceConfig:
     merger_tokens: int = _OF_THE_SPACE
     head: Literal["all", "last"] = _OF_THE_SPACE
     stem: Literal["flat", "split"] = _OF_THE_SPACE
-    normalisation: Literal["rms", "layer", "none"] = _OF_THE_SPACE
+    normalisation: Literal["rms", "layer", "batch", "none"] = _OF_THE_SPACE
     linear_skip: bool = _OF_THE_SPACE
 
     def __post_init__(self) -> None:

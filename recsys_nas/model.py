@@ -16,35 +16,12 @@ from torch.nn import functional as F
 from recsys_nas.modules import LAYERS, Inputs, InteractionModule, Shape
 from recsys_nas.modules.base import bias, weight
 from recsys_nas.modules.mergers import DenseToTokens, TokensToDense
+from recsys_nas.modules.normalised import NormalisedModule
 from recsys_nas.space import PORTS, STREAM_OF, Architecture, Gate, ModuleChoice, Port
 
 MERGE_TO_DENSE, MERGE_TO_TOKENS = "merge_to_dense", "merge_to_tokens"
 MERGERS: dict[str, type[InteractionModule]] = {MERGE_TO_DENSE: TokensToDense, MERGE_TO_TOKENS: DenseToTokens}
 """Under the names that they have beside the modules of a block."""
-
-# Beside the mean square of an output. With a tiny epsilon a module that has learnt nothing yet is blown up to full scale,
-# and its gate closes on noise before pairs of features can be learnt (docs/log.md, 2026-11-21).
-NORM_EPSILON = 0.1
-LAYER_NORM_EPSILON = 1e-5
-
-
-class NormalisedModule(nn.Module):
-    """An interaction module and the normalisation of its output, over the features, or over each token's dimensions.
-
-    `rms`: bounded, `x / sqrt(mean(x^2) + 0.1)`: RMS normalisation (Zhang and Sennrich, 2019) without its learnt scale, which
-    could undo a gate. `layer`: layer normalisation (Ba et al., 2016), without a learnt scale and offset either. `none`: as it is.
-    """
-
-    def __init__(self, layer: InteractionModule, normalisation: str) -> None:
-        super().__init__()
-        self.layer = layer
-        self.normalisation = normalisation
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        output: Tensor = self.layer(inputs)
-        if self.normalisation == "rms":
-            return F.rms_norm(output, output.shape[-1:], eps=NORM_EPSILON)
-        return F.layer_norm(output, output.shape[-1:], eps=LAYER_NORM_EPSILON) if self.normalisation == "layer" else output
 
 
 class Piece(NamedTuple):
@@ -71,12 +48,14 @@ def pieces(live: Architecture, number: int) -> Iterator[Piece]:
 class InteractionArch(nn.Module):
     """The dense half of a model: dense features `[B, num_dense]` and embeddings `[B, num_sparse, D]` to logits `[B]`.
 
-    `shared`: hold every parameter that a smaller network may slice (`recsys_nas.modules.InteractionModule`).
+    `shared`: hold every parameter that a smaller network may slice (`recsys_nas.modules.InteractionModule`). `dropout`: the share
+    of every module's output that is set to zero while training; it is no part of the network that serves.
     """
 
-    def __init__(self, architecture: Architecture, shared: bool = False) -> None:
+    def __init__(self, architecture: Architecture, shared: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.architecture = architecture
+        self.dropout = dropout
         self.live = live = architecture.live()
         self.blocks = nn.ModuleDict({str(number): self._block(number, shared) for number in architecture.reachable_blocks()})
         self.head = weight(1, sum(head_features(live, source) for source in live.head))
@@ -86,7 +65,9 @@ class InteractionArch(nn.Module):
     def _block(self, number: int, shared: bool) -> nn.ModuleDict:
         normalisation = self.architecture.normalisation
         made = pieces(self.live, number)
-        return nn.ModuleDict({piece.name: NormalisedModule(piece.layer(piece.shape, shared), normalisation) for piece in made})
+        return nn.ModuleDict(
+            {piece.name: NormalisedModule(piece.layer(piece.shape, shared), normalisation, self.dropout) for piece in made}
+        )
 
     def forward(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> Tensor:
         """`[B, num_dense]`, `[B, num_sparse, D]` and, in a search, a factor `[B]` for each gate -> logits `[B]`."""

@@ -43,7 +43,13 @@ class Supernet(nn.Module):
         # Weights are put in place rather than copied in: no draw from the global generator, no rounding to its default type.
         derived = deepcopy(skeleton(architecture))
         weights = {name: value.detach().clone() for name, value in self.sliced_parameters(architecture).items()}
-        derived.load_state_dict(weights, assign=True)
+        # Statistics of batches are those of a network by itself: there are none yet.
+        like = self.full.bias
+        none = {
+            name: torch.zeros_like(b, device=like.device, dtype=like.dtype if b.is_floating_point() else None)
+            for name, b in derived.named_buffers()
+        }
+        derived.load_state_dict(weights | none, assign=True)
         return derived
 
     def sliced_parameters(self, architecture: Architecture) -> dict[str, Tensor]:
@@ -53,10 +59,10 @@ class Supernet(nn.Module):
     def cuts(self, architecture: Architecture) -> Iterator[tuple[str, nn.Parameter, Cut]]:
         """Each parameter of the member: its name there, the full-size one, and what it takes of that."""
         for (number, name), cuts in self._cuts(architecture).items():
-            layer = self.full.blocks[number][name].layer if number else self.full  # type: ignore[index]
-            prefix = f"blocks.{number}.{name}.layer." if number else ""
+            owner: nn.Module = self.full.blocks[number][name] if number else self.full  # type: ignore[index]
+            prefix = f"blocks.{number}.{name}." if number else ""
             for parameter, cut in cuts.items():
-                yield prefix + parameter, getattr(layer, parameter), cut
+                yield prefix + parameter, owner.get_parameter(parameter), cut
 
     def _cuts(self, architecture: Architecture) -> dict[tuple[str, str], dict[str, Cut]]:
         """For each module and merger of the member, and for the head, what it takes of each full-size parameter."""
@@ -72,7 +78,7 @@ class Supernet(nn.Module):
         cuts["", "head"]["head"] = cut_of((whole, _head_positions(member, hull)), device)
         for number in map(str, architecture.reachable_blocks()):
             for name, part in _parts(member, hull, int(number)).items():
-                slices = self.full.blocks[number][name].layer.slices(part)  # type: ignore[index]
+                slices = self.full.blocks[number][name].slices(part)  # type: ignore[index]
                 cuts[number, name] = {parameter: cut_of(index, device) for parameter, index in slices.items()}
         while len(self._known) >= REMEMBERED:
             del self._known[next(iter(self._known))]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Index = Tensor | slice
 """Positions along one dimension of a parameter; a tensor of them may lie on the CPU whatever the parameter's device."""
@@ -77,6 +78,17 @@ class InteractionModule(nn.Module, ABC):
     @abstractmethod
     def flops(shape: Shape) -> Number:
         """Matmul-class FLOPs per example of the forward pass (one multiply-add = 2), for ints exactly what torch counts."""
+
+
+class RectifiedModule(InteractionModule):
+    """A layer that ends in a ReLU. Batch normalisation goes in front of that: `recsys_nas.model.NormalisedModule` takes the two apart."""
+
+    @abstractmethod
+    def linear(self, inputs: Inputs) -> Tensor:
+        """The output before the ReLU, shaped as that of `forward`."""
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return F.relu(self.linear(inputs))
 
 
 def weight(*size: int) -> nn.Parameter:

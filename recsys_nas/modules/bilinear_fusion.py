@@ -1,4 +1,4 @@
-"""Bilinear fusion of two dense streams (FinalMLP: Mao et al., 2023, "Stream-Level Interaction Aggregation")."""
+"""Bilinear fusion of two dense streams (FinalMLP: Mao et al., 2023, "Stream-Level Interaction Aggregation"), at full and at low rank."""
 
 from __future__ import annotations
 
@@ -35,3 +35,27 @@ class BilinearFusion(InteractionModule):
     @staticmethod
     def flops(shape: Shape) -> Number:
         return 2 * shape.out * (shape.dense + shape.right + shape.dense * shape.right)
+
+
+class LowRankFusion(InteractionModule):
+    """`(left L' + l) * (right R' + r)`; `[B, F], [B, R] -> [B, W]`.
+
+    Followed by a linear layer, as the head is, this is a bilinear form of rank W (Kim et al., 2017, low-rank
+    bilinear pooling without nonlinearities): FinalMLP's fusion at a price that is linear in what it reads, without heads.
+    """
+
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
+        super().__init__(shape, shared)
+        self.left, self.left_bias = weight(shape.out, shape.dense), bias(shape.out)
+        self.right, self.right_bias = weight(shape.out, shape.right), bias(shape.out)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return F.linear(inputs.dense, self.left, self.left_bias) * F.linear(inputs.right, self.right, self.right_bias)
+
+    def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
+        out = slice(part.out)
+        return {"left": (out, part.dense), "left_bias": (out,), "right": (out, part.right), "right_bias": (out,)}
+
+    @staticmethod
+    def flops(shape: Shape) -> Number:
+        return 2 * shape.out * (shape.dense + shape.right)

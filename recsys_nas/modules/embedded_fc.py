@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.modules.base import Index, Inputs, InteractionModule, Number, Part, Shape, bias, weight
+from recsys_nas.modules.base import Index, Inputs, Number, Part, RectifiedModule, Shape, bias, weight
 
 
-class EmbeddedFC(InteractionModule):
+class EmbeddedFC(RectifiedModule):
     """Each new token is a learnt mixture of all tokens, rectified; `[B, N, D] -> [B, T, D]`."""
 
     def __init__(self, shape: Shape, shared: bool = False) -> None:
@@ -16,8 +16,8 @@ class EmbeddedFC(InteractionModule):
         self.weight = weight(shape.out, shape.tokens)
         self.bias = bias(shape.out)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        return F.relu(F.linear(inputs.tokens.transpose(1, 2), self.weight, self.bias)).transpose(1, 2)
+    def linear(self, inputs: Inputs) -> Tensor:
+        return F.linear(inputs.tokens.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         out = slice(part.out)

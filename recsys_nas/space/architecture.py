@@ -24,7 +24,7 @@ from recsys_nas.space.version_1 import from_version_1
 VERSION = 2
 STREAM_OF: dict[Port, Stream] = {"dense": "dense", "sparse": "sparse", "right": "dense"}
 Stem = Literal["flat", "split"]
-Normalisation = Literal["rms", "layer", "none"]
+Normalisation = Literal["rms", "layer", "batch", "none"]
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,16 @@ register("sum", ".dense_pair:Sum", "dense", PAIR, "same", "mixing", NASREC)
 register(
     "bilinear_fusion", ".bilinear_fusion:BilinearFusion", "dense", PAIR, "sum", "product", "Mao et al., FinalMLP, 2023, bilinear fusion"
 )
+register(
+    "low_rank_fusion",
+    ".bilinear_fusion:LowRankFusion",
+    "dense",
+    PAIR,
+    "sum",
+    "product",
+    "Kim et al., Hadamard product for low-rank bilinear pooling, 2017",
+)
+register("token_linear", ".linear:TokenLinear", "dense", SPARSE, "same", "deep", "Cheng et al., Wide & Deep Learning, 2016")
 register("field_gate", ".field_gate:FieldGate", "sparse", BOTH, "sum", "gating", "Mao et al., FinalMLP, 2023, feature selection")
 
 

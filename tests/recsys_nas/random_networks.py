@@ -99,7 +99,7 @@ def random_hull(generator: Random, modules: Iterable[str] = CATALOGUE, mergers: 
         blocks=(),
         head=(0,),
         stem=generator.choice(["flat", "split"]),
-        normalisation=generator.choice(["rms", "layer", "none"]),
+        normalisation=generator.choice(["rms", "layer", "batch", "none"]),
         linear_skip=generator.random() < 0.5,
     )
     names = list(modules)

@@ -94,7 +94,7 @@ def test_gradients_equal_those_of_the_extracted_network_and_are_zero_outside_the
             assert_equal_to_rounding(mine.grad, theirs.grad)
 
 
-@pytest.mark.parametrize("normalisation", ["rms", "layer", "none"])
+@pytest.mark.parametrize("normalisation", ["rms", "layer", "batch", "none"])
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_every_module_alone_narrowed_equals_its_extracted_network(name: str, normalisation: Any) -> None:
     def alone(width: int, sources: tuple[int, ...] = (0, 1)) -> Block:

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from recsys_nas.modules import InteractionModule, Part, Shape, take
 from recsys_nas.modules.attention import PMA
-from recsys_nas.modules.bilinear_fusion import BilinearFusion
+from recsys_nas.modules.bilinear_fusion import BilinearFusion, LowRankFusion
 from recsys_nas.modules.cin import CompressedInteraction
 from recsys_nas.modules.cross import Cross, LowRankCross
 from recsys_nas.modules.field_gate import FieldGate
+from recsys_nas.modules.linear import TokenLinear
 from recsys_nas.modules.wukong import FactorizationMachineBlock, LinearCompression
 from tests.recsys_nas.modules.layers import close, filled, given, num_parameters, random_inputs, randomised, sizes_of
 
@@ -164,6 +165,18 @@ def test_bilinear_fusion_is_pytorchs_bilinear_map_beside_linear_ones() -> None:
     layer, inputs = randomised(BilinearFusion(shape)), random_inputs(shape)
     expected = F.bilinear(inputs.dense, inputs.right, layer.products.view(5, 3, 4), layer.bias)
     close(layer(inputs), expected + inputs.dense @ layer.left.T + inputs.right @ layer.right.T)
+
+
+def test_low_rank_fusion_by_hand() -> None:
+    layer = filled(LowRankFusion(Shape(2, 0, 1, 2, 1)), left=[[1, 10], [0, 1]], left_bias=[0.5, 0], right=[[2], [-1]], right_bias=[0, 3])
+    # (2 + 30 + .5) * 8; 3 * (-4 + 3)
+    assert layer(given([2, 3], right=[4])).tolist() == [[260.0, -3.0]]
+
+
+def test_token_linear_reads_tokens_side_by_side() -> None:
+    layer = filled(TokenLinear(Shape(0, 2, 2, 2)), weight=[[1, 2, 3, 4], [-1, 0, 0, 0]], bias=[0.5, 0])
+    assert layer(given(tokens=[[1, 2], [3, -4]], dim=2)).tolist() == [[0.0, 0.0]]
+    assert layer(given(tokens=[[1, 2], [3, 4]], dim=2)).tolist() == [[30.5, 0.0]]
 
 
 def test_field_gate_by_hand() -> None:

@@ -156,7 +156,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "no dimensions": (edit("embedding_dim", to=0), "embedding_dim = 0: must be at least 1"),
     "negative dense": (edit("num_dense", to=-1), "num_dense = -1: must be at least 0"),
     "stem": (edit("stem", to="deep"), "stem = 'deep': must be one of 'flat', 'split'"),
-    "normalisation": (edit("normalisation", to="batch"), "normalisation = 'batch': must be one of 'rms', 'layer', 'none'"),
+    "normalisation": (edit("normalisation", to="group"), "normalisation = 'group': must be one of 'rms', 'layer', 'batch', 'none'"),
     "type of a number": (edit("num_dense", to="2"), "num_dense = '2': must be of type int"),
     "a float": (edit("embedding_dim", to=4.0), "embedding_dim = 4.0: must be of type int"),
     "a truth value for a number": (edit("blocks", 0, "dense_width", to=True), r"blocks\[0\]\.dense_width = True: must be of type int"),
