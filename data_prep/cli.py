@@ -62,12 +62,14 @@ def _add_synth(verbs: argparse._SubParsersAction[Parser]) -> None:
         verbs,
         "synth",
         "make Criteo-format logs of a world whose best AUC is known",
-        "  data-prep synth --out raw/ --days 6 --rows-per-day 200000 --seed 0",
+        "  data-prep synth --out raw/ --days 6 --rows-per-day 200000 --seed 0\n"
+        "  data-prep synth --world second_order --out raw/ --days 3   # a small world; raw/schema.toml names its columns",
     )
     verb.add_argument("--out", type=Path, required=True, help="folder for day_0, day_1, ... and truth.json")
     verb.add_argument("--days", type=int, default=6)
     verb.add_argument("--rows-per-day", type=int, default=200_000)
     verb.add_argument("--seed", type=int, default=0, help="the world and its rows; same seed, same bytes")
+    verb.add_argument("--world", default="demo", help="what is planted: demo (default), or one of the small worlds of data_prep/planted.py")
     verb.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
     verb.set_defaults(run=_synth)
 
@@ -77,7 +79,7 @@ def _synth(arguments: argparse.Namespace) -> int:
     from data_prep.synth import SynthParameters, finished_truth, synthesise
 
     start = time.monotonic()
-    parameters = SynthParameters(arguments.seed, arguments.rows_per_day, arguments.days)
+    parameters = SynthParameters(arguments.seed, arguments.rows_per_day, arguments.days, world=arguments.world)
     rows = f"{parameters.days} days of {parameters.rows_per_day:,} rows in {arguments.out}"
     truth = finished_truth(arguments.out, parameters)
     if truth is not None:

@@ -18,6 +18,7 @@ from data_prep.bayes import best_by_order, sigmoid
 from data_prep.disk import require_free
 from data_prep.errors import DataError
 from data_prep.lock import exclusive
+from data_prep.planted import DEMO, NAMED_WORLDS, schema_toml
 from data_prep.pool import Report, run_tasks
 from data_prep.progress import Progress
 from data_prep.shards import read_json
@@ -26,6 +27,7 @@ from data_prep.world import NUM_ORDERS, WORLD_VERSION, Column, World, generator,
 FORMAT_VERSION = 1
 TRUTH = "truth.json"
 PARAMETERS = "synth.json"
+SCHEMA = "schema.toml"
 CHUNK_ROWS = 50_000
 """Not a power of two: 39 columns at such a stride would fall on the same cache lines."""
 BYTES_PER_ROW = 260
@@ -33,17 +35,20 @@ BYTES_PER_ROW = 260
 
 @dataclass(frozen=True)
 class SynthParameters:
-    """What the files depend on: the world on `seed` alone, a day's rows on seed, day and `rows_per_day`."""
+    """What the files depend on: the world on its name and `seed`, a day's rows on seed, day and `rows_per_day` too."""
 
     seed: int
     rows_per_day: int
     days: int
     world_version: int = WORLD_VERSION
+    world: str = DEMO
 
     def __post_init__(self) -> None:
         if self.days < 1 or self.rows_per_day < 1 or self.seed < 0:
             given = f"days = {self.days}, rows per day = {self.rows_per_day}, seed = {self.seed}"
             raise DataError(f"{given}: days and rows must be above 0, the seed 0 or more")
+        if self.world not in NAMED_WORLDS:
+            raise DataError(f"world = {self.world!r}: known are {', '.join(NAMED_WORLDS)}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Rows:
 def synthesise(folder: Path, parameters: SynthParameters, workers: int) -> dict[str, Any]:
     """Write `day_0`, `day_1`, ... and, last, truth.json to `folder`; returns the truth. Finished days are kept.
 
+    A world of few columns comes with schema.toml, which names them for `data-prep run --schema`.
+
     Raises DataError when the folder holds other files of this kind, or the disk is too small.
     """
     with exclusive(folder):
@@ -84,6 +91,8 @@ def synthesise(folder: Path, parameters: SynthParameters, workers: int) -> dict[
         with Progress("synth", len(tasks) * parameters.rows_per_day) as progress:
             figures = run_tasks(write_day, tasks, workers, progress)
         truth = _truth(parameters, figures[-1])
+        if schema := schema_toml(NAMED_WORLDS[parameters.world]):
+            (folder / SCHEMA).write_text(schema, encoding="utf-8")
         write_json(folder / TRUTH, truth)
     return truth
 
@@ -120,7 +129,7 @@ def write_day(task: DayTask, report: Report) -> dict[str, Any]:
     """Write one day's file whole or not at all; returns `best_by_order` for the last day, for others nothing."""
     from data_prep.tsv_format import LevelFormatter
 
-    world = _world(task.parameters.seed)
+    world = _world(task.parameters.world, task.parameters.seed)
     formatter = LevelFormatter([column.texts() for column in world.columns])
     path = day_file(task.folder, task.day)
     label, logits = [], []
@@ -165,8 +174,8 @@ def _compile_kernels() -> None:
 
 
 @lru_cache(maxsize=1)
-def _world(seed: int) -> World:
-    return make_world(seed)
+def _world(name: str, seed: int) -> World:
+    return make_world(seed, NAMED_WORLDS[name])
 
 
 def _claim(folder: Path, parameters: SynthParameters) -> None:
@@ -181,16 +190,23 @@ def _claim(folder: Path, parameters: SynthParameters) -> None:
 def _refuse_other(folder: Path, parameters: SynthParameters) -> None:
     if not (folder / PARAMETERS).exists():
         return
-    there, asked = read_json(folder / PARAMETERS), asdict(parameters)
+    # Folders made before worlds had names are of the only one there was.
+    there, asked = {"world": DEMO} | read_json(folder / PARAMETERS), asdict(parameters)
     if there != asked:
         changed = ", ".join(f"{key} {there.get(key)} there, {value} asked" for key, value in asked.items() if there.get(key) != value)
         raise DataError(f"{folder} was made with other parameters ({changed}): choose another --out, or delete it")
 
 
 def _truth(parameters: SynthParameters, by_order: dict[str, Any]) -> dict[str, Any]:
-    world = _world(parameters.seed)
+    world = _world(parameters.world, parameters.seed)
     planted = [
-        {"order": effect.order, "columns": list(effect.planted.columns), "strength": effect.planted.strength} for effect in world.effects
+        {
+            "order": effect.order,
+            "form": effect.planted.form,
+            "columns": list(effect.planted.columns),
+            "strength": effect.planted.strength,
+        }
+        for effect in world.effects
     ]
     return {
         "format_version": FORMAT_VERSION,

@@ -1,21 +1,21 @@
 """The synthetic world: which columns a made-up log has, and what each cell does to the chance of a click.
 
 The ground truth is additive on the logit scale: an effect of order k multiplies k latent numbers, one looked up in each
-of its k columns. A gap (an empty cell) has latent 0, so it only switches off the effects it takes part in. Latents of
-pairs and triples have mean 0 and variance 1 under the popularity of their levels: a pair leaves no first-order shadow,
-and the `strength` of an effect is the standard deviation of what it adds to the logit.
+of its k columns; `data_prep.planted` has two other forms. A gap (an empty cell) has latent 0, so it only switches off the
+effects it takes part in. Latents of pairs and triples have mean 0 and variance 1 under the popularity of their levels: a
+pair leaves no first-order shadow, and the `strength` of an effect is the standard deviation of what it adds to the logit.
 
 Cells are drawn with sums, quotients and square roots alone, which IEEE 754 rounds alike on every machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.planted import FORMS, Plan, Planted, opening
 from data_prep.schema import NUM_CRITEO_DENSE, NUM_CRITEO_SPARSE
 
 WORLD_VERSION = 1
@@ -25,48 +25,6 @@ POPULARITY_DRIFT = 0.3
 LOGIT_DRIFT = 0.05
 INTEGER_LEVELS = 1 << 14
 NOISE_CARDINALITIES = (20_000, 300, 50_000, 1_000, 10_000, 2_000, 30_000, 500, 5_000, 3, 15_000, 100, 700)
-
-
-@dataclass(frozen=True)
-class Planted:
-    """An effect to plant: its columns (their number is its order) and its standard deviation on the logit scale."""
-
-    columns: tuple[str, ...]
-    strength: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a world is made from; columns without a planted effect are noise.
-
-    `cardinalities` of the categorical columns that matter, `gaps` (shares of empty cells) by column, `intercept` the
-    logit of a row without effects. The defaults are tuned so that one pass over a million rows can learn most of it:
-    few levels a planted column, one latent number a level (heavy tails of ids would hide the signal), and pairs among
-    categorical columns only (a plain MLP learns a pair with an integer as fast as a model made for interactions).
-    """
-
-    planted: tuple[Planted, ...] = (
-        Planted(("I1",), 0.36),
-        Planted(("I4",), 0.24),
-        Planted(("I7",), 0.36),
-        Planted(("C3",), 0.48),
-        Planted(("C10",), 0.42),
-        Planted(("C19",), 0.36),
-        Planted(("C1", "C2"), 0.5),
-        Planted(("C6", "C14"), 0.45),
-        Planted(("C9", "C17"), 0.4),
-        Planted(("C13", "C23"), 0.4),
-        Planted(("C5", "C16", "C22"), 0.5),
-    )
-    cardinalities: Mapping[str, int] = field(default_factory=lambda: {
-        "C1": 60, "C2": 40, "C3": 30, "C5": 6, "C6": 80, "C9": 50, "C10": 100, "C13": 60, "C14": 50, "C16": 5, "C17": 40,
-        "C19": 20, "C22": 6, "C23": 40,
-    })  # fmt: skip
-    gaps: Mapping[str, float] = field(default_factory=lambda: {
-        "I1": 0.05, "I2": 0.2, "I3": 0.2, "I5": 0.03, "I6": 0.2, "I10": 0.45, "I12": 0.75,
-        "C3": 0.03, "C4": 0.03, "C6": 0.02, "C12": 0.03, "C17": 0.03, "C19": 0.1, "C24": 0.4, "C25": 0.4, "C26": 0.4,
-    })  # fmt: skip
-    intercept: float = -3.7
 
 
 @dataclass(frozen=True)
@@ -98,22 +56,25 @@ class Column:
 
 @dataclass(frozen=True)
 class Effect:
-    """A planted effect, ready to compute: positions of its columns, and for each its latents [n + 1]."""
+    """A planted effect, ready to compute: positions of its columns, and for each its latents [n + 1].
+
+    `keys` [n + 1] of each column where columns compete for attention, else empty.
+    """
 
     planted: Planted
     positions: tuple[int, ...]
     latents: tuple[NDArray[np.float64], ...]
+    keys: tuple[NDArray[np.float64], ...] = ()
 
     @property
     def order(self) -> int:
-        return len(self.positions)
+        return self.planted.order
 
     def logit(self, levels: NDArray[np.int32]) -> NDArray[np.float64]:
         """What the effect adds to the logit of each row: [R], from levels [columns, R]."""
-        product = np.full(levels.shape[1], self.planted.strength)
-        for position, latent in zip(self.positions, self.latents, strict=True):
-            product *= latent[levels[position]]
-        return product
+        values = [latent[levels[position]] for position, latent in zip(self.positions, self.latents, strict=True)]
+        keys = [key[levels[position]] for position, key in zip(self.positions, self.keys, strict=False)]
+        return FORMS[self.planted.form](self.planted.strength, values, keys)
 
 
 @dataclass(frozen=True)
@@ -143,7 +104,11 @@ def make_world(seed: int, plan: Plan | None = None) -> World:
     for number, planted in enumerate(plan.planted):
         rng = generator(seed, "effect", number)
         where = tuple(position[name] for name in planted.columns)
-        effects.append(Effect(planted, where, tuple(_latent(columns[index], len(where), rng) for index in where)))
+        latents = [_latent(columns[index], len(where), rng) for index in where]
+        if planted.form == "gate":
+            latents[0] = opening(latents[0], columns[where[0]].popularity)
+        keys = tuple(_latent(columns[index], len(where), rng) for index in where) if planted.form == "attention" else ()
+        effects.append(Effect(planted, where, tuple(latents), keys))
     return World(columns, tuple(effects), plan.intercept)
 
 
