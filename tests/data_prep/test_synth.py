@@ -159,10 +159,10 @@ def test_other_parameters_or_foreign_files_are_refused(raw: Path, parameters: Sy
     assert (tmp_path / "day_0").read_text() == "a user's own log"
 
 
-@pytest.mark.parametrize("bad", [{"days": 0}, {"rows_per_day": 0}, {"seed": -1}])
-def test_nonsense_parameters_are_refused(bad: dict[str, int]) -> None:
+@pytest.mark.parametrize(("seed", "rows", "days"), [(0, 1, 0), (0, 0, 1), (-1, 1, 1)])
+def test_nonsense_parameters_are_refused(seed: int, rows: int, days: int) -> None:
     with pytest.raises(DataError, match="must be above 0"):
-        SynthParameters(**{"seed": 0, "rows_per_day": 1, "days": 1} | bad)
+        SynthParameters(seed=seed, rows_per_day=rows, days=days)
 
 
 def test_too_small_a_disk_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
