@@ -50,6 +50,15 @@ class SearchModel(CtrModel):
         return logits
 
 
+class SupernetModel(CtrModel):
+    """The same with a supernet (`recsys_nas.sampled_supernet`), which draws its path from the step and compares it with a baseline."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        tokens = self.tokens(self.tables(batch.sparse), batch.sparse)
+        logits: Tensor = self.network(batch.dense, tokens, batch.labels, batch.index)
+        return logits
+
+
 class _Tokens(nn.Module):
     """From what the tables return, in the order of the plan, to `[B, F, D]` in the order of `names`."""
 

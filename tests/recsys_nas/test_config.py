@@ -90,6 +90,7 @@ SETTINGS = [
     "search.lr_power",
     "search.lr_warmup_share",
     "search.max_rows",
+    "search.strategy",
     "search.temperature",
     "search.threshold",
     "search.warmup_share",
@@ -109,6 +110,16 @@ SETTINGS = [
     "space.sparse_modules",
     "space.stem",
     "space.token_counts",
+    "trials.children",
+    "trials.finalists",
+    "trials.max_flops",
+    "trials.population",
+    "trials.rows",
+    "trials.rows_per_trial",
+    "trials.seconds",
+    "trials.tournament",
+    "trials.validation_rows",
+    "trials.validation_share",
 ]
 
 

@@ -1,0 +1,25 @@
+"""The search strategies that go trial by trial, by the names that `search.strategy` takes beside `dnas`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recsys_nas.search.evolution import EvolutionSearch, EvolutionSettings
+from recsys_nas.search.random_search import RandomSearch
+from recsys_nas.search.settings import TrialsConfig
+from recsys_nas.search.strategy import Strategy, Task
+
+DNAS = "dnas"
+
+
+def _random(task: Task, config: TrialsConfig) -> Strategy:
+    return RandomSearch(task, config.rows_per_trial)
+
+
+def _evolution(task: Task, config: TrialsConfig) -> Strategy:
+    trials = task.budget.rows // config.rows_per_trial
+    settings = EvolutionSettings.within(trials, config.population, config.tournament, config.children)
+    return EvolutionSearch(task, config.rows_per_trial, settings)
+
+
+STRATEGIES: dict[str, Callable[[Task, TrialsConfig], Strategy]] = {"random": _random, "evolution": _evolution}
