@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,14 +19,16 @@ from torch import nn
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.frozen_supernet import FrozenRows, FrozenSupernet, figures_of
 from recsys_nas.model import InteractionArch
-from recsys_nas.search.strategy import LOSS, Proposal, SupernetTraining, TrialFailed
-from recsys_nas.training.ctr_model import CtrModel
-from recsys_nas.training.metrics import Quality, judge
+from recsys_nas.sampled_supernet import PathOptimizer, Rewarded, SampledSupernet
+from recsys_nas.search.strategy import Proposal, SupernetTraining, TrialFailed
+from recsys_nas.training.ctr_model import CtrModel, SupernetModel
+from recsys_nas.training.metrics import judge
 from recsys_nas.training.optimizers import adam
 from recsys_nas.training.reader import ShardReader
 from recsys_nas.training.roc import Roc
-from recsys_nas.training.telemetry import StepWindows
+from recsys_nas.training.telemetry import StepWindows, Telemetry
 from recsys_nas.training.trainer import LogLoss, Trainer, predict
 
 CURVE_POINTS = 8
@@ -59,14 +62,44 @@ class DayBench:
         self.ranks = ranks
         self.folder = folder
         self.split = Split.of(run, day)
+        self._frozen: FrozenSupernet | None = None
 
     def judge(self, proposal: Proposal) -> Mapping[str, float]:
         """Figures of the validation rows, as `Workbench.judge` says."""
         with failing_for_lack_of_memory():
-            return self._train_alone(proposal)
+            if proposal.fidelity == "trained":
+                return self._train_alone(proposal)
+            assert self._frozen is not None, "a supernet is trained first"
+            return self._frozen.judge(proposal.architecture)
 
     def train_supernet(self, training: SupernetTraining) -> float:
-        raise NotImplementedError
+        """Train from the newest checkpoint in `<folder>/supernet`, then put the tables to rest."""
+        config, folder = self.run.config, self.folder / "supernet"
+        reader = self.training_reader(training.rows)
+        torch.manual_seed(config.seed)
+        network = SampledSupernet(self.run.space(), training, len(reader))
+        recipe = Recipe(network, SupernetModel, self._supernet_optimizers, Rewarded(network), config.search)
+        trainer = assemble(self.run, recipe, reader, self.ranks, config.seed, folder)
+        telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=self.ranks.is_first)
+        seconds = trainer.train(telemetry).train_seconds
+        telemetry.close()
+        self._frozen = self._freeze(trainer, network)
+        return seconds
+
+    def _supernet_optimizers(self, network: nn.Module) -> dict[str, Any]:
+        assert isinstance(network, SampledSupernet)
+        search, trials = self.run.config.search, self.run.config.trials
+        optimizers: dict[str, Any] = {"weights": PathOptimizer(network, trials.supernet_learning_rate, trials.supernet_eps)}
+        if network.baseline is not None:
+            optimizers["baseline"] = adam(network.baseline.parameters(), search.learning_rate, eps=search.eps)
+        return optimizers
+
+    def _freeze(self, trainer: Trainer, network: SampledSupernet) -> FrozenSupernet:
+        model, device, tuning_rows = trainer.parts.model.eval().module, self.ranks.device, self.run.config.trials.finetune_rows
+        assert isinstance(model, CtrModel)
+        validation = FrozenRows.of(model, self.validation_reader(), device)
+        tuning = FrozenRows.of(model, self.training_reader(tuning_rows), device).over_ranks() if tuning_rows else None
+        return FrozenSupernet(network.supernet, validation, tuning, self.ranks)
 
     def training_reader(self, rows: int) -> ShardReader:
         """Batches of about `rows` training rows, from as many passes as that takes, the same each time."""
@@ -110,12 +143,6 @@ class DayBench:
             return {"weights": adam(network.parameters(), rate, eps=search.eps, weight_decay=search.weight_decay)}
 
         return Recipe(network, CtrModel, optimizers, LogLoss(), search)
-
-
-def figures_of(quality: Quality) -> dict[str, float]:
-    """What trials are compared by. NE and AUC are left out where the rows are of one class."""
-    figures = {LOSS: quality.logloss, "ne": quality.ne, "auc": quality.auc}
-    return {name: value for name, value in figures.items() if name == LOSS or math.isfinite(value)}
 
 
 def slope(curve: list[float]) -> float:

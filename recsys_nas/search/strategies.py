@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recsys_nas.search.evolution import EvolutionSearch, EvolutionSettings
+from recsys_nas.search.one_shot import OneShot, OneShotSettings
 from recsys_nas.search.random_search import RandomSearch
 from recsys_nas.search.settings import TrialsConfig
 from recsys_nas.search.strategy import Strategy, Task
@@ -22,4 +23,17 @@ def _evolution(task: Task, config: TrialsConfig) -> Strategy:
     return EvolutionSearch(task, config.rows_per_trial, settings)
 
 
-STRATEGIES: dict[str, Callable[[Task, TrialsConfig], Strategy]] = {"random": _random, "evolution": _evolution}
+def _one_shot(task: Task, config: TrialsConfig) -> Strategy:
+    settings = OneShotSettings(
+        sampling=config.path_sampling,
+        full_share=config.full_path_share,
+        judgements=config.judgements,
+        finalists=config.finalists,
+        rows_per_trial=config.rows_per_trial,
+        evolution=EvolutionSettings.within(config.judgements, config.population, config.tournament, config.children),
+        baseline=config.reward_baseline,
+    )
+    return OneShot(task, settings)
+
+
+STRATEGIES: dict[str, Callable[[Task, TrialsConfig], Strategy]] = {"random": _random, "evolution": _evolution, "one_shot": _one_shot}

@@ -6,6 +6,7 @@ computes is a module of its own.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
 
@@ -33,6 +34,12 @@ class CtrModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         logits: Tensor = self.network(batch.dense, self.tokens(self.tables(batch.sparse), batch.sparse))
         return logits
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Tokens `[B, F, D]` in the order of `names`, without a gradient: for what is done above tables at rest."""
+        with torch.no_grad():
+            tokens: Tensor = self.tokens(self.tables(batch.sparse), batch.sparse)
+        return tokens
 
 
 class SearchModel(CtrModel):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from recsys_nas.jobs.day_bench import DayBench, Split
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.search_day import search_day
 from recsys_nas.search.combine_days import combine_run
+from recsys_nas.search.path_sampling import LearntPaths, SampledPaths
 from recsys_nas.search.strategies import STRATEGIES
-from recsys_nas.search.strategy import Proposal
+from recsys_nas.search.strategy import Proposal, SupernetTraining
 from recsys_nas.space import load_architecture
 from tests.recsys_nas.jobs.conftest import write_run
 
@@ -118,3 +121,45 @@ def test_a_day_that_is_too_short_is_named(run_folder: Path, ranks: Ranks) -> Non
 def test_nothing_fits_is_one_line_that_names_day_and_strategy(run_folder: Path, ranks: Ranks) -> None:
     with pytest.raises(ConfigError, match=r"^day 0, search\.strategy = 'random': no network of at most 1 FLOPs"):
         search_day(run_of(run_folder, "random", TRIALS + "max_flops = 1\n"), 0, ranks)
+
+
+def test_a_supernet_killed_in_training_goes_on_from_its_checkpoint(tmp_path: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = TRIALS + 'path_sampling = "policy"\nreward_baseline = true\njudgements = 4\nfinetune_rows = 256\n'
+    runs = []
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        runs.append(run_of(write_run(tmp_path / name), "one_shot", trials))
+    search_day(runs[0], 0, ranks)
+    learn = LearntPaths.learn
+    steps: list[int] = []
+
+    def die_once_at_twelve(self: LearntPaths, step: int, reward: float) -> None:
+        if step == 12 and step not in steps:
+            steps.append(step)
+            raise KeyboardInterrupt
+        steps.append(step)
+        learn(self, step, reward)
+
+    monkeypatch.setattr(LearntPaths, "learn", die_once_at_twelve)
+    with pytest.raises(KeyboardInterrupt):
+        search_day(runs[1], 0, ranks)
+    search_day(runs[1], 0, ranks)
+    assert steps[13:] == list(range(10, 16)), "half of the 24 steps were left for the finalists; checkpoints are every 5"
+    assert without_times(result(runs[1])) == without_times(result(runs[0]))
+
+
+def test_a_supernet_trains_and_its_tuned_last_layer_fits_better(run_folder: Path, ranks: Ranks) -> None:
+    run = run_of(run_folder, "one_shot", TRIALS + "finetune_rows = 0\nvalidation_rows = 512\nvalidation_share = 0.5\n")
+    losses = {}
+    for name, tuned in (("plain", run), ("tuned", with_trials(run, finetune_rows=1024))):
+        bench = DayBench(tuned, 0, ranks, run_folder / name)
+        bench.train_supernet(SupernetTraining(16_384, SampledPaths(run.space(), 0, 0.1, single=True)))
+        drawn = [run.space().sample(Random(seed)) for seed in range(6)]
+        losses[name] = [bench.judge(Proposal(member, "shared"))["loss"] for member in drawn]
+    assert sum(losses["tuned"]) < sum(losses["plain"])
+    assert len(set(losses["plain"])) == 6
+    assert min(losses["tuned"]) < 0.66, "always predicting the click rate gives 0.66"
+
+
+def with_trials(run: Run, **changes: Any) -> Run:
+    return replace(run, config=replace(run.config, trials=replace(run.config.trials, **changes)))
