@@ -20,7 +20,7 @@ import tomli_w
 
 from data_prep.typed_toml import read_toml, typed
 from embeddings.config import EmbeddingConfig
-from recsys_nas.search.settings import StrategyName, TrialsConfig
+from recsys_nas.search.trial_settings import StrategyName, TrialsConfig
 from recsys_nas.space import NAMED_SPACES, SpaceRules
 from recsys_nas.training.schedules import Decay
 from recsys_nas.training.settings import TrainingConfig

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from recsys_nas.search.evolution import EvolutionSearch, EvolutionSettings
 from recsys_nas.search.one_shot import OneShot, OneShotSettings
 from recsys_nas.search.random_search import RandomSearch
-from recsys_nas.search.settings import TrialsConfig
 from recsys_nas.search.strategy import Strategy, Task
+from recsys_nas.search.trial_settings import TrialsConfig
 
 DNAS = "dnas"
 

@@ -20,6 +20,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.toml"))
 SETTINGS = [
     "data.search_days",
     "data.shards",
+    "data.staging",
     "data.test_day",
     "data.train_days",
     "data.truth",

@@ -13,9 +13,9 @@ from recsys_nas.cost import dense_flops
 from recsys_nas.search.choices import Choices
 from recsys_nas.search.journal import Journal
 from recsys_nas.search.loop import Search
-from recsys_nas.search.settings import TrialsConfig
 from recsys_nas.search.strategies import STRATEGIES
 from recsys_nas.search.strategy import LOSS, Budget, Proposal, Strategy, SupernetTraining, Task, TrialFailed
+from recsys_nas.search.trial_settings import TrialsConfig
 from recsys_nas.space import Architecture, SearchSpace, SpaceRules
 
 INDEPENDENT = SearchSpace(2, 3, 4, SpaceRules(2, (4, 8), (2,), ("linear", "fm", "dot_product"), ("embedded_fc",)))
