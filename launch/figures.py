@@ -31,7 +31,8 @@ def read_figures(job: Job, since: float) -> Figures | None:
     A job with several folders (seeds) works through them in turn, so its share counts the finished ones.
     """
     open_folders = [folder for folder in job.folders if not (folder / job.result).exists()]
-    newest = job.metrics or max((folder / METRICS for folder in open_folders), key=_modified, default=None)
+    written = [path for folder in open_folders for path in (folder / METRICS, *folder.glob(f"*/{METRICS}"))]
+    newest = job.metrics or max(written, key=_modified, default=None)
     if newest is None or _modified(newest) < since:
         return None
     try:

@@ -70,7 +70,7 @@ def search_jobs(config: Config) -> tuple[Job, ...]:
             module=SEARCH_MODULE,
             arguments=(str(run), "--day", str(day)),
             folders=(run / "days" / day_folder(day),),
-            result="alphas.json",
+            result=config.search.day_result,
         )
         for day in parse_days(config.data.search_days, "data.search_days")
     )

@@ -20,6 +20,7 @@ import tomli_w
 
 from data_prep.typed_toml import read_toml, typed
 from embeddings.config import EmbeddingConfig
+from recsys_nas.search.trial_settings import StrategyName, TrialsConfig
 from recsys_nas.space import NAMED_SPACES, SpaceRules
 from recsys_nas.training.schedules import Decay
 from recsys_nas.training.settings import TrainingConfig
@@ -89,13 +90,15 @@ class SpaceConfig:
 
 @dataclass(frozen=True)
 class SearchConfig(TrainingConfig):
-    """One pass over one day: weights and gates together, under a loss that charges for serving cost.
+    """How a day is searched: by `strategy`, whose settings are below for `dnas` and in `[trials]` for all others.
 
-    `max_rows` caps the tables while searching (0: as `embedding.max_rows`).
+    `dnas` is one pass over the day: weights and gates together, under a loss that charges for serving cost. `max_rows` caps the
+    tables while searching, by any strategy (0: as `embedding.max_rows`).
     """
 
     section: ClassVar[str] = "search"
 
+    strategy: StrategyName = "dnas"
     batch_size: int = 256
     max_rows: int = 0
     alpha_learning_rate: float = 3e-2
@@ -121,6 +124,11 @@ class SearchConfig(TrainingConfig):
             raise ValueError(f"search.alpha_betas = {list(self.alpha_betas)}: both must lie in [0, 1)")
         if not 0 <= self.cost_weight < math.inf:
             raise ValueError(f"search.cost_weight = {self.cost_weight}: must be 0 or more")
+
+    @property
+    def day_result(self) -> str:
+        """The file that a searched day leaves."""
+        return "alphas.json" if self.strategy == "dnas" else "search.json"
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,7 @@ class Config:
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    trials: TrialsConfig = field(default_factory=TrialsConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
 

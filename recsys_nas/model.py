@@ -71,16 +71,21 @@ class InteractionArch(nn.Module):
 
     def forward(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> Tensor:
         """`[B, num_dense]`, `[B, num_sparse, D]` and, in a search, a factor `[B]` for each gate -> logits `[B]`."""
+        read, raw = self.last_features(dense, tokens, gates)
+        logits: Tensor = self.bias
+        if self.head.shape[1]:
+            logits = logits + F.linear(read, self.head)
+        if self.skip is not None:
+            logits = logits + F.linear(raw, self.skip)
+        return logits.squeeze(1)
+
+    def last_features(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """What the last layer reads: by its head, `[B, H]`, and by the linear skip, the raw stem `[B, num_raw_features]`."""
         raw = torch.cat([dense, tokens.flatten(1)], dim=1)
         streams = Streams(self.live, raw if self.live.stem == "flat" else dense, tokens)
         for name, modules in self.blocks.items():
             self._run_block(int(name), modules, streams, gates)
-        logits: Tensor = self.bias
-        if self.head.shape[1]:
-            logits = logits + F.linear(streams.flattened(sorted(self.live.head)), self.head)
-        if self.skip is not None:
-            logits = logits + F.linear(raw, self.skip)
-        return logits.squeeze(1)
+        return (streams.flattened(sorted(self.live.head)) if self.head.shape[1] else raw[:, :0]), raw
 
     def _run_block(self, number: int, modules: nn.Module, streams: Streams, gates: Mapping[Gate, Tensor] | None) -> None:
         block = self.live.blocks[number - 1]

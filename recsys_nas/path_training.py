@@ -43,7 +43,7 @@ class PathAdagrad:
     def __init__(self, supernet: Supernet, learning_rate: float, epsilon: float = 1e-10) -> None:
         self.learning_rate = learning_rate
         self.epsilon = epsilon
-        self._sums: dict[Tensor, Tensor] = {parameter: torch.zeros_like(parameter) for parameter in supernet.parameters()}
+        self.sums: dict[Tensor, Tensor] = {parameter: torch.zeros_like(parameter) for parameter in supernet.parameters()}
 
     @torch.no_grad()
     def step(self, path: Path) -> None:
@@ -52,10 +52,10 @@ class PathAdagrad:
             leaf = path.leaves[name]
             if leaf.grad is None:
                 continue
-            squares = block_of(self._sums[full], cut)
+            squares = block_of(self.sums[full], cut)
             squares.addcmul_(leaf.grad, leaf.grad)
             leaf.addcdiv_(leaf.grad, squares.sqrt().add_(self.epsilon), value=-self.learning_rate)
             leaf.grad = None
             if not is_view(cut):
-                put_back(self._sums[full], cut, squares)
+                put_back(self.sums[full], cut, squares)
                 put_back(full.detach(), cut, leaf)

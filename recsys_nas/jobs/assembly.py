@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ from embeddings.tables import table_rows
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.space import SearchSpace, space_from_config
-from recsys_nas.training.checkpoint import Checkpointer, Retention
+from recsys_nas.training.checkpoint import Checkpointer, NoCheckpoints, Retention
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.reader import ReaderOptions, ShardReader
 from recsys_nas.training.settings import TrainingConfig
@@ -96,9 +97,12 @@ class Run:
     def lookup_cost(self) -> LookupCost:
         return lookup_cost(self.schema, self.config.embedding.dim, lengths=self.mean_lengths)
 
-    def reader(self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1) -> ShardReader:
+    def reader(
+        self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1, **part: Any
+    ) -> ShardReader:
+        """Raises ConfigError. `part`: `rows` and `max_steps` of `ReaderOptions`."""
         rows = list(table_rows(self.schema, self.config.embedding).values())
-        options = ReaderOptions(batch_size, rows, shuffle_seed, epochs, ranks.rank, ranks.world_size)
+        options = ReaderOptions(batch_size, rows, shuffle_seed, epochs, ranks.rank, ranks.world_size, **part)
         try:
             return ShardReader(self.shards, self.manifest, days, options)
         except ValueError as error:
@@ -116,10 +120,10 @@ class Recipe:
     training: TrainingConfig
 
 
-def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: int, folder: Path) -> Trainer:
+def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: int, folder: Path | None) -> Trainer:
     """A trainer of `recipe.network` above sharded tables, at its newest checkpoint in `folder` if there is one.
 
-    The plan of the tables is printed and written to `<folder>/plan.json`.
+    The plan of the tables is printed and written to `<folder>/plan.json`. Without a folder nothing is left behind.
     """
     names, embedding, training = [feature.name for feature in run.schema.categorical], run.config.embedding, recipe.training
     recipe.network.to(ranks.device)
@@ -128,14 +132,14 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
         return recipe.model(tables, names, recipe.network, embedding.weight_decay, averages(run.schema, embedding))
 
     sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size, run.mean_lengths)
-    if ranks.is_first:
+    if ranks.is_first and folder is not None:
         print(plan_text(sharded.plan), flush=True)
         sharded.plan.write(folder / "plan.json")
     overlap = embedding.pipeline == "on" or (embedding.pipeline == "auto" and ranks.device.type == "cuda")
     optimizers = recipe.optimizers(recipe.network)
     parts = Parts(sharded, optimizers, recipe.objective, reader, ranks.device, training.schedule, overlap)
     retention = Retention(training.checkpoint_every_steps, training.checkpoint_keep, training.checkpoint_best)
-    trainer = Trainer(parts, Checkpointer(folder / "checkpoint", retention))
+    trainer = Trainer(parts, NoCheckpoints() if folder is None else Checkpointer(folder / "checkpoint", retention))
     trainer.resume()
     return trainer
 

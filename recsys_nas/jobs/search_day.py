@@ -1,4 +1,4 @@
-"""Search one day: train the gated supernet over the day's rows once and write where its gates ended.
+"""Search one day: train the gated supernet over the day's rows once and write where its gates ended, or search by another strategy.
 
 Started by the controller under torchrun; reads only its day's shards and writes only `<run>/days/day=NN/`.
 """
@@ -19,6 +19,7 @@ from recsys_nas.config import to_toml
 from recsys_nas.cost import module_costs
 from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks, process_group, run_job
+from recsys_nas.jobs.search_trials import search_day_by_trials
 from recsys_nas.search.dnas import GatedNetwork
 from recsys_nas.training.ctr_model import SearchModel
 from recsys_nas.training.optimizers import adam
@@ -49,10 +50,16 @@ class CostAware:
 
 
 def search_day(run: Run, day: int, ranks: Ranks) -> None:
-    """Train from the newest checkpoint to the day's end, then write `alphas.json`; nothing is done when it is there."""
+    """Train from the newest checkpoint to the day's end, then write `alphas.json`; nothing is done when it is there.
+
+    Another strategy than `dnas` writes `search.json` (`recsys_nas.jobs.search_trials`).
+    """
     run = run.searching()
     folder, config = run.folder / "days" / f"day={day:02d}", run.config
-    if (folder / "alphas.json").exists():
+    if (folder / config.search.day_result).exists():
+        return
+    if config.search.strategy != "dnas":
+        search_day_by_trials(run, day, ranks)
         return
     began = time.monotonic()
     torch.manual_seed(config.seed)

@@ -66,7 +66,7 @@ def read_days(run: Path, config: Config) -> list[Record]:
     for day in parse_days(config.data.search_days, "data.search_days"):
         if day not in missing:
             remedy = f"run `recsys-nas search-day {run} --day {day}`"
-            records.append(read_record(run / "days" / f"day={day:02d}" / "alphas.json", ("day", "rows", "seconds"), remedy))
+            records.append(read_record(run / "days" / f"day={day:02d}" / config.search.day_result, ("day", "rows", "seconds"), remedy))
     return records
 
 

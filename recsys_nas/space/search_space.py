@@ -57,7 +57,7 @@ class SearchSpace:
         while True:
             drawn = [genes.draw(self.rules, number, generator).block() for number in self._numbers]
             if any(block.modules for block in drawn):
-                return self._of_blocks(drawn)
+                return self.of_blocks(drawn)
 
     def mutate(self, member: Architecture, generator: random.Random) -> Architecture:
         """A member that differs from this one in one choice, and by its key; raises ValueError when none is found."""
@@ -67,7 +67,7 @@ class SearchSpace:
             changed = genes.mutate(genes.read(member.blocks[number - 1], self.rules, number, generator), self.rules, number, generator)
             blocks = [*member.blocks[: number - 1], changed.block(), *member.blocks[number:]]
             if any(block.modules for block in blocks):
-                mutant = self._of_blocks(blocks)
+                mutant = self.of_blocks(blocks)
                 if mutant.key() != member.key():
                     return mutant
         raise ValueError(f"no change of one choice gave a different network in {MAX_TRIES} tries: the space may hold no other")
@@ -79,7 +79,7 @@ class SearchSpace:
         while True:
             blocks = [generator.choice(pair) for pair in zip(first.blocks, second.blocks, strict=True)]
             if any(block.modules for block in blocks):
-                return self._of_blocks(blocks)
+                return self.of_blocks(blocks)
 
     def full(self) -> Architecture:
         """The network that holds every member: all modules, all sources, largest widths, all mergers. Itself a member only where
@@ -90,7 +90,7 @@ class SearchSpace:
             widths = (max(rules.dense_widths) if rules.dense_modules else 0, max(rules.token_counts) if rules.sparse_modules else 0)
             block = Block.reading(rules.open_sources(number), rules.dense_modules, widths[0], rules.sparse_modules, widths[1])
             blocks.append(Block(*widths, block.modules, rules.merger_tokens, rules.merger_tokens > 0))
-        return self._of_blocks(blocks)
+        return self.of_blocks(blocks)
 
     def check(self, architecture: Architecture) -> None:
         """Raises ValueError, one line naming the field and the block, unless the architecture is a member."""
@@ -133,7 +133,7 @@ class SearchSpace:
             sparse = tuple(name for name in rules.sparse_modules if Gate(number, name) in kept)
             widths = (rules.dense_widths[0] if dense else 0, rules.token_counts[0] if sparse else 0)
             blocks.append(Block.reading(rules.open_sources(number), dense, widths[0], sparse, widths[1]))
-        return self._of_blocks(blocks)
+        return self.of_blocks(blocks)
 
     def kept_gates(self, architecture: Architecture) -> tuple[Gate, ...]:
         """The gates that a member keeps; the inverse of `architecture` for one not yet made canonical."""
@@ -144,7 +144,8 @@ class SearchSpace:
     def _numbers(self) -> range:
         return range(1, self.rules.num_blocks + 1)
 
-    def _of_blocks(self, blocks: Sequence[Block]) -> Architecture:
+    def of_blocks(self, blocks: Sequence[Block]) -> Architecture:
+        """The architecture of these blocks over the tables of this space; whether it is a member is for `check` to say."""
         rules = self.rules
         return Architecture(
             self.num_dense,

@@ -149,6 +149,18 @@ class Checkpointer:
         return min(known, key=lambda path: known[path], default=None)
 
 
+class NoCheckpoints(Checkpointer):
+    """For trainings too short to be worth resuming: nothing is saved, nothing is found."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), Retention(0))
+
+    def load(self, job: Saveable) -> bool:
+        return False
+
+    def save(self, job: Saveable, step: int, figures: dict[str, float] | None = None) -> None: ...
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """The plain values of a checkpoint. Raises OSError, ValueError or KeyError when there are none."""
     raw: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))

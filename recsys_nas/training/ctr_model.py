@@ -6,6 +6,7 @@ computes is a module of its own.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
 
@@ -34,6 +35,12 @@ class CtrModel(nn.Module):
         logits: Tensor = self.network(batch.dense, self.tokens(self.tables(batch.sparse), batch.sparse))
         return logits
 
+    def embed(self, batch: Batch) -> Tensor:
+        """Tokens `[B, F, D]` in the order of `names`, without a gradient: for what is done above tables at rest."""
+        with torch.no_grad():
+            tokens: Tensor = self.tokens(self.tables(batch.sparse), batch.sparse)
+        return tokens
+
 
 class SearchModel(CtrModel):
     """The same with a network under search, which draws the noise of its gates from the step and the rows of the batch."""
@@ -47,6 +54,15 @@ class SearchModel(CtrModel):
     def forward(self, batch: Batch) -> Tensor:
         tokens = self.tokens(self.tables(batch.sparse), batch.sparse)
         logits: Tensor = self.network(batch.dense, tokens, batch.index, self.rows(batch), batch.step_rows)
+        return logits
+
+
+class SupernetModel(CtrModel):
+    """The same with a supernet (`recsys_nas.sampled_supernet`), which draws its path from the step and compares it with a baseline."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        tokens = self.tokens(self.tables(batch.sparse), batch.sparse)
+        logits: Tensor = self.network(batch.dense, tokens, batch.labels, batch.index)
         return logits
 
 

@@ -64,6 +64,8 @@ class ReaderOptions:
 
     `table_rows`: rows of the table of each sparse and then each jagged feature; ids wrap around it. `prefetch`: batches read
     ahead by a thread (0: none). `pin_memory`: batches in page-locked memory, for copies to a GPU that nothing waits for.
+    `rows`: read only these of the days, from the first to before the second; None: all. `max_steps`: stop after so many batches
+    (0: at the end).
     """
 
     batch_size: int
@@ -74,6 +76,8 @@ class ReaderOptions:
     world_size: int = 1
     prefetch: int = 2
     pin_memory: bool = field(default_factory=torch.cuda.is_available)
+    rows: tuple[int, int] | None = None
+    max_steps: int = 0
 
 
 class ShardReader:
@@ -91,23 +95,30 @@ class ShardReader:
         self._collate = Collator(manifest.schema, options.table_rows, options.pin_memory)
         self._entries = [part for day in days for part in manifest.day(day).parts]
         self._ends = np.cumsum([entry.rows for entry in self._entries], dtype=np.int64)
-        self._rows = sum(entry.rows for entry in self._entries)
+        self._first, self._end = self._range(sum(entry.rows for entry in self._entries))
         for entry in self._entries:
             open_part(root, entry)
         self._part = lru_cache(OPEN_PARTS)(lambda number: open_part(root, self._entries[number]))
         self._starts = self._order()
         self.position = 0
 
+    def _range(self, rows: int) -> tuple[int, int]:
+        first, end = self.options.rows or (0, rows)
+        if not 0 <= first < end <= rows:
+            raise ValueError(f"rows {first} to {end} are asked for of days that hold {rows}")
+        return first, end
+
     def _order(self) -> NDArray[np.int64]:
         """The first row of each step's block."""
         size, seed = self.options.batch_size, self.options.shuffle_seed
-        starts = np.arange(0, self._rows if seed is None else self._rows - size + 1, size)
+        starts = np.arange(self._first, self._end if seed is None else self._end - size + 1, size)
         if not len(starts):
-            raise ValueError(f"the days hold {self._rows} rows, fewer than one batch of {size}; lower the batch size")
-        if seed is None:
-            return np.tile(starts, self.options.epochs)
-        passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(self.options.epochs)]
-        return np.concatenate(passes)
+            rows = self._end - self._first
+            raise ValueError(f"the days hold {rows} rows, fewer than one batch of {size}; lower the batch size")
+        passes = [starts] * self.options.epochs
+        if seed is not None:
+            passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(self.options.epochs)]
+        return np.concatenate(passes)[: self.options.max_steps or None]
 
     def __len__(self) -> int:
         """Steps in all, on every rank."""
@@ -116,7 +127,7 @@ class ShardReader:
     @property
     def total_rows(self) -> int:
         """Rows of all steps and ranks together."""
-        return int((np.minimum(self._starts + self.options.batch_size, self._rows) - self._starts).sum())
+        return int((np.minimum(self._starts + self.options.batch_size, self._end) - self._starts).sum())
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in load_ahead(self._load, range(self.position, len(self)), self.options.prefetch):
@@ -141,7 +152,7 @@ class ShardReader:
     def _load(self, index: int) -> Batch:
         """This rank's share of one step."""
         first = int(self._starts[index])
-        end = min(first + self.options.batch_size, self._rows)
+        end = min(first + self.options.batch_size, self._end)
         share = -(-(end - first) // self.options.world_size)
         start = first + self.options.rank * share
         stop = min(start + share, end)

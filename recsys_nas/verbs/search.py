@@ -31,10 +31,10 @@ def _aggregate_options(parser: argparse.ArgumentParser) -> None:
 
 def _aggregate(arguments: argparse.Namespace) -> int:
     from recsys_nas.report.records import read_record
-    from recsys_nas.search.aggregate import aggregate_run
+    from recsys_nas.search.combine_days import combine_run
 
     run = run_folder(arguments.run)
-    aggregate_run(run)
+    combine_run(run)
     if arguments.json:
         print_json(read_record(run / "alphas.json", (), "run it again"))
     else:

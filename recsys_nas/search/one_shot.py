@@ -1,0 +1,96 @@
+"""One-shot search: one supernet is trained path by path, networks are compared by its weights, the best are trained alone.
+
+An implementation of the idea of NASRec (Zhang et al., 2023), and of Rankitect's variant (Wen et al., 2023), in which a policy
+picks the paths; docs/strategies/one_shot.md says where it differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recsys_nas.search.evolution import Evolution, EvolutionSettings
+from recsys_nas.search.path_sampling import LearntPaths, SampledPaths
+from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial, best
+from recsys_nas.space import Architecture
+
+PathSampling = Literal["single", "uniform", "policy"]
+
+
+@dataclass(frozen=True)
+class OneShotSettings:
+    """`sampling` of paths; `full_share` of the training warms up on the full network (for the policy: teaches it nothing).
+
+    `judgements`: networks compared by the supernet's weights. `finalists`: of these, trained alone on `rows_per_trial` rows each.
+    `baseline`: rewards of paths are relative to a network co-trained in place.
+    """
+
+    sampling: PathSampling
+    full_share: float
+    judgements: int
+    finalists: int
+    rows_per_trial: int
+    evolution: EvolutionSettings
+    baseline: bool = False
+
+
+class OneShot:
+    """Evolution over the supernet's validation loss, or draws of the policy that was trained with it; then the finalists."""
+
+    def __init__(self, task: Task, settings: OneShotSettings) -> None:
+        self.task, self.settings = task, settings
+        self._candidates = Candidates(task)
+        self._candidates.fresh()  # raises NothingFits before anything is trained
+        self._candidates = Candidates(task)
+        self._evolution = Evolution(self._candidates, settings.evolution)
+        self._generator = np.random.default_rng(task.seed)
+        self._shared: list[Trial] = []
+        self._trained: list[Trial] = []
+        self._finalists: list[Architecture] | None = None
+        rest = settings.full_share
+        self.sampler = (
+            LearntPaths(task.space, task.seed, rest)
+            if settings.sampling == "policy"
+            else SampledPaths(task.space, task.seed, rest, settings.sampling == "single")
+        )
+
+    @property
+    def num_finalists(self) -> int:
+        """At most half of the rows go to them."""
+        return min(self.settings.finalists, self.task.budget.rows // 2 // self.settings.rows_per_trial)
+
+    def supernet(self) -> SupernetTraining | None:
+        rows = self.task.budget.rows - self.num_finalists * self.settings.rows_per_trial
+        return SupernetTraining(rows, self.sampler, self.task.space.full() if self.settings.baseline else None)
+
+    def ask(self) -> Proposal | None:
+        if self._finalists is None and len(self._shared) < self.settings.judgements:
+            drawn = self._evolution.next() if isinstance(self.sampler, SampledPaths) else self._candidates.fresh(self._draw)
+            if drawn is not None:
+                return Proposal(drawn, "shared")
+        if self._finalists is None:
+            done = sorted((trial for trial in self._shared if not trial.failed), key=self.value)
+            self._finalists = [trial.architecture for trial in done[: self.num_finalists]]
+        if len(self._trained) < len(self._finalists):
+            return Proposal(self._finalists[len(self._trained)], "trained", self.settings.rows_per_trial)
+        return None
+
+    def tell(self, trial: Trial) -> None:
+        if trial.proposal.fidelity == "trained":
+            self._trained.append(trial)
+            return
+        self._shared.append(trial)
+        self._evolution.tell(trial)
+
+    def value(self, trial: Trial) -> float:
+        return trial.loss
+
+    def choose(self) -> Architecture:
+        trained = any(not trial.failed for trial in self._trained)
+        return best(self._trained if trained else self._shared).architecture
+
+    def _draw(self) -> Architecture:
+        assert isinstance(self.sampler, LearntPaths)
+        return self.sampler.policy.draw(self._generator)[1]
