@@ -156,7 +156,7 @@ def _report(config: Config) -> None:
     print_results(results)
     print(f"results  {run_folder / 'results.json'}")
     print(f"report   {report}")
-    print(f"curves   tensorboard --logdir {run_folder}", flush=True)
+    print(f"curves   tensorboard --logdir {run_folder}   # tab Custom Scalars", flush=True)
 
 
 if __name__ == "__main__":

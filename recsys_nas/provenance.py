@@ -5,6 +5,7 @@ No torch here: versions come from package metadata, so the controller starts fas
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json, write_text
+from data_prep.errors import DataError
+from data_prep.shards import open_manifest
 from recsys_nas.config import Config, ConfigError, config_values, load_config, to_toml
 
 FORMAT_VERSION = 1
@@ -50,7 +53,7 @@ def write_provenance(run: Path, config: Config, command: list[str]) -> None:
     """Write `run`/config.toml, the resolved config, and `run`/run.json: when, how, by which code and on what it was started.
 
     A run folder of the same config is continued: its run.json keeps the first record, and gets one more under `continued`
-    if the command, the code or the packages have changed. Raises ConfigError when the folder holds a run of another config.
+    if the command, the code, the packages or the data have changed. Raises ConfigError when the folder holds a run of another config.
     """
     _refuse_other_config(run, config)
     now = _record(config, command)
@@ -58,7 +61,7 @@ def write_provenance(run: Path, config: Config, command: list[str]) -> None:
     try:
         first = json.loads(path.read_text(encoding="utf-8"))
         last = [first, *first["continued"]][-1]
-        if any(last.get(key) != now[key] for key in ("command", "git_commit", "git_dirty", "versions")):
+        if any(last.get(key) != now[key] for key in ("command", "git_commit", "git_dirty", "versions", "manifest_sha256")):
             first["continued"].append(now)
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
         first = {**now, "continued": []}  # a first start, or a record nobody can read any more
@@ -73,6 +76,7 @@ def _record(config: Config, command: list[str]) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "seed": config.seed,
+        "manifest_sha256": _manifest_sha256(config.data.shards),
         "git_commit": commit,
         "git_dirty": dirty,
         "versions": versions(),
@@ -80,6 +84,15 @@ def _record(config: Config, command: list[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
     }
+
+
+def _manifest_sha256(shards: str) -> str | None:
+    """A checksum of the data: of the shards' manifest, which holds those of all their files; None where there is none yet."""
+    try:
+        manifest = open_manifest(shards)
+    except (DataError, OSError):
+        return None
+    return hashlib.sha256(json.dumps(manifest.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 def _git_state(source: Path) -> tuple[str | None, bool | None]:

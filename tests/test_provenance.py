@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from recsys_nas import provenance
 from recsys_nas.config import Config, ConfigError, DataConfig, LaunchConfig, SearchConfig, load_config
 from recsys_nas.provenance import versions, write_provenance
+from tests.fabricated_shards import write_shards
 
 CONFIG = Config(name="demo", seed=7, data=DataConfig(search_days="0-4"), search=SearchConfig(batch_size=512))
 
@@ -50,6 +52,24 @@ def test_going_on_with_other_packages_is_recorded_beside_the_first_start(tmp_pat
     (later,) = record(tmp_path)["continued"]
     assert later["versions"] == {"torch": "2.11.0"}
     assert {**record(tmp_path), "continued": []} == first
+
+
+def test_the_data_is_told_by_its_checksum(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    config = dataclasses.replace(CONFIG, data=DataConfig(shards=str(shards), search_days="0-4"))
+    write_provenance(tmp_path / "early", config, [])
+    assert record(tmp_path / "early")["manifest_sha256"] is None
+    write_shards(shards, 1, (20,))
+    write_provenance(tmp_path / "run", config, [])
+    first = record(tmp_path / "run")
+    assert len(first["manifest_sha256"]) == 64
+    write_provenance(tmp_path / "run", config, [])
+    assert record(tmp_path / "run")["continued"] == []
+    shutil.rmtree(shards)
+    write_shards(shards, 1, (20, 20))
+    write_provenance(tmp_path / "run", config, [])
+    (later,) = record(tmp_path / "run")["continued"]
+    assert later["manifest_sha256"] != first["manifest_sha256"]
 
 
 def test_launch_settings_may_change_and_are_updated(tmp_path: Path) -> None:

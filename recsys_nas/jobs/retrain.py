@@ -22,12 +22,13 @@ from recsys_nas.cost import counted_flops, module_costs
 from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.model import InteractionArch
+from recsys_nas.report.architecture_text import architecture_text
 from recsys_nas.space import load_architecture
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.metrics import calibration_bins, judge
 from recsys_nas.training.optimizers import adam
 from recsys_nas.training.roc import Roc
-from recsys_nas.training.telemetry import Telemetry
+from recsys_nas.training.telemetry import Telemetry, as_code
 from recsys_nas.training.trainer import LogLoss, Progress, predict
 from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, RUN_MODELS
 from recsys_nas.zoo.networks import NETWORKS
@@ -66,21 +67,32 @@ def retrain(run: Run, model: str, seed: int, ranks: Ranks) -> None:
         return {"weights": adam(network.parameters(), settings.learning_rate, eps=settings.eps, weight_decay=settings.weight_decay)}
 
     trainer = assemble(run, Recipe(network, CtrModel, optimizers, LogLoss(), settings), reader, ranks, seed, folder)
-    telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first)
-    telemetry.text("config", f"```toml\n{to_toml(run.config)}\n```")
-    progress = trainer.train(telemetry)
     test = run.reader([run.config.data.test_day], ranks, settings.batch_size, shuffle_seed=None)
-    roc = Roc.of(*predict(trainer.parts.model, test, ranks.device))
-    judged = judge(roc)
-    figures = {f"eval/{name}": getattr(judged, name) for name in ("auc", "logloss", "ne", "calibration")}
-    telemetry.scalars(progress.step, figures)
-    telemetry.close()
+    with Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first) as telemetry:
+        telemetry.text("config", as_code(to_toml(run.config)))
+        telemetry.text("architecture", as_code(_described(network)))
+        telemetry.settings(f"retrain {model} seed {seed}", _settings(run, model, seed, network))
+        progress = trainer.train(telemetry)
+        roc = Roc.of(*predict(trainer.parts.model, test, ranks.device))
+        judged, costs = judge(roc), _costs(run, network)
+        telemetry.scalars(progress.step, {f"test/{name}": getattr(judged, name) for name in ("auc", "logloss", "ne", "calibration")})
+        telemetry.scalars(progress.step, {f"cost/{name}": costs[name] for name in ("dense_flops", "lookup_bytes", "dense_params")})
     if ranks.is_first:
         measured = asdict(judged)
         measured |= {"test_rows": measured.pop("rows"), "test_positives": measured.pop("positives")}
         bins = [asdict(b) for b in calibration_bins(roc)]
-        record = {"format_version": 1, "model": model, "seed": seed} | measured | _costs(run, network) | _training(progress)
+        record = {"format_version": 1, "model": model, "seed": seed} | measured | costs | _training(progress)
         write_json(folder / "result.json", record | {"calibration_bins": bins})
+
+
+def _settings(run: Run, model: str, seed: int, network: nn.Module) -> dict[str, Any]:
+    """What tells this job apart in TensorBoard's table."""
+    known = {"architecture": network.architecture.key()} if isinstance(network, InteractionArch) else {}
+    return {"model": model, "seed": seed, "learning_rate": run.config.retrain.learning_rate, **known}
+
+
+def _described(network: nn.Module) -> str:
+    return architecture_text(network.architecture) if isinstance(network, InteractionArch) else str(network)
 
 
 def _costs(run: Run, network: nn.Module) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,11 +21,13 @@ from recsys_nas.cost import module_costs
 from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.jobs.search_trials import search_day_by_trials
+from recsys_nas.report.architecture_text import architecture_text
+from recsys_nas.search.aggregate import derive, judge
 from recsys_nas.search.dnas import GatedNetwork
 from recsys_nas.training.ctr_model import SearchModel
 from recsys_nas.training.optimizers import adam
 from recsys_nas.training.reader import ShardReader
-from recsys_nas.training.telemetry import Telemetry
+from recsys_nas.training.telemetry import Telemetry, as_code
 from recsys_nas.training.trainer import Progress
 
 
@@ -45,8 +48,12 @@ class CostAware:
 
     def figures(self) -> Mapping[str, float]:
         with torch.no_grad():
+            gates_of = self.network.space.gates
             gates = {f"gates/{gate}": float(p) for gate, p in self.network.probabilities().items()}
-            return gates | {"search/expected_cost_share": float(self.network.expected_cost_share())}
+            alphas = {f"alphas/{gate}": float(alpha) for gate, alpha in zip(gates_of, self.network.alphas, strict=True)}
+            share = float(self.network.expected_cost_share())
+            flops = share * self.network.full_flops - self.network.lookup_flops
+            return gates | alphas | {"search/expected_cost_share": share, "search/expected_dense_flops": flops}
 
 
 def search_day(run: Run, day: int, ranks: Ranks) -> None:
@@ -66,13 +73,28 @@ def search_day(run: Run, day: int, ranks: Ranks) -> None:
     network = GatedNetwork(run.space(), run.lookup_cost().flops, config.search.temperature, config.seed * 1000 + day)
     reader = run.reader([day], ranks, config.search.batch_size, shuffle_seed=config.seed * 1000 + day)
     trainer = assemble(run, _recipe(run, network, reader), reader, ranks, config.seed, folder)
-    telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first)
-    telemetry.text("config", f"```toml\n{to_toml(config)}\n```")
-    progress = trainer.train(telemetry)
-    telemetry.close()
+    with Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first) as telemetry:
+        telemetry.text("config", as_code(to_toml(config)))
+        telemetry.settings(f"search day {day}", _settings(run, day))
+        progress = trainer.train(telemetry)
+        telemetry.text("architecture", as_code(_alone(run, network)))
     if ranks.is_first:
         record = _record(run, network, progress) | {"day": day, "seconds": time.monotonic() - began}
         write_json(folder / "alphas.json", record)
+
+
+def _settings(run: Run, day: int) -> dict[str, Any]:
+    """What tells this job apart in TensorBoard's table."""
+    search = run.config.search
+    return {"day": day, "seed": run.config.seed, "learning_rate": search.learning_rate, "cost_weight": search.cost_weight}
+
+
+def _alone(run: Run, network: GatedNetwork) -> str:
+    """What this day alone would derive."""
+    with torch.no_grad():
+        by_day = np.array([[float(p) for p in network.probabilities().values()]])
+    derived = derive(network.space, judge(network.space.gates, by_day, run.config.search.threshold))
+    return f"what this day alone would derive\n\n{architecture_text(derived)}"
 
 
 def _recipe(run: Run, network: GatedNetwork, reader: ShardReader) -> Recipe:

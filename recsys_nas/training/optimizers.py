@@ -58,6 +58,10 @@ class JobOptimizer:
                 group["lr"] = rate * factor
             optimizer.zero_grad()
 
+    def rates(self) -> dict[str, float]:
+        """The learning rate of the first group of each optimizer in the last step, by name."""
+        return {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in {**self.dense, TABLES: self.tables}.items()}
+
     def step(self) -> None:
         average_gradients(self.dense.values())
         self._before_update()

@@ -1,60 +1,84 @@
-"""What a job says of itself while it runs: `metrics.jsonl`, which the controller follows, and TensorBoard events."""
+"""What a job says of itself while it runs: `metrics.jsonl`, which the controller follows, and TensorBoard events.
+
+Both use the same words. `train/loss` in TensorBoard is `loss` in metrics.jsonl, and so with every tag under `train/`; all other
+tags are keys of metrics.jsonl as they stand. Those that every module has are in TensorBoard only, there may be hundreds; the
+probabilities under `gates/` are kept in `gates.jsonl` too.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from recsys_nas.training.metrics import RunningLoss
+from recsys_nas.training import tensorboard
+from recsys_nas.training.window import Progressive, Window
 
 SECONDS_BETWEEN_RECORDS = 1.0
-
-
-@dataclass
-class Window(RunningLoss):
-    """What was seen since the last record."""
-
-    began: float = field(default_factory=time.monotonic)
+GATES = "gates/"
+BY_MODULE = (GATES, "alphas/", "decoys/")
 
 
 class Telemetry:
     """Records of one job in `folder`, written on rank 0; on other ranks every call does nothing.
 
-    Records of steps beyond `resumed_at`, left by an attempt that was killed, are dropped.
+    Records of steps beyond `resumed_at`, left by an attempt that was killed, are dropped. What was recorded is in the files at
+    once, so a crash loses a second at most; as a context manager it closes them in any case.
     """
 
     def __init__(self, folder: Path, total_rows: int, resumed_at: int, active: bool) -> None:
         self.active = active
         self.total_rows = total_rows
         self.window = Window()
-        self._path = folder / "metrics.jsonl"
+        self.progressive = Progressive()
+        self._folder = folder
         if not active:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= resumed_at]
-        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        for name in ("metrics.jsonl", "gates.jsonl"):
+            _keep_until(folder / name, resumed_at)
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at or None)
+        self._writer.add_custom_scalars(tensorboard.LAYOUT)
+
+    def __enter__(self) -> Telemetry:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(failed=kind is not None)
 
     @property
     def due(self) -> bool:
         return self.active and time.monotonic() - self.window.began >= SECONDS_BETWEEN_RECORDS
 
-    def record(self, step: int, rows_done: int, figures: Mapping[str, float]) -> None:
-        """Append a record with speed and time left added, and start a new window. `figures` maps tags to values."""
+    @property
+    def wants_gradients(self) -> bool:
+        """Whether the norms of this step's gradients are to be put into the window: once a window."""
+        return self.active and not self.window.gradient_norms
+
+    def record(self, step: int, rows_done: int, figures: Mapping[str, float], others: Mapping[str, float] | None = None) -> None:
+        """Append a record with speed, memory, time left and quality added, and start a new window.
+
+        `figures` maps names to values that get the tag `train/<name>`; `others` maps whole tags.
+        """
         if not self.active:
             return
-        elapsed = max(time.monotonic() - self.window.began, 1e-9)
-        rate = self.window.rows / elapsed
-        values = dict(figures) | {"rows_per_second": rate, "seconds_left": (self.total_rows - rows_done) / rate if rate else 0.0}
-        line = {"step": step, "rows": rows_done, "total_rows": self.total_rows} | {k: round(v, 6) for k, v in values.items()}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        self.scalars(step, {f"train/{name}": value for name, value in values.items() if name != "seconds_left"})
+        values = dict(figures) | self.window.figures()
+        rate = values["rows_per_second"]
+        tags = {f"eval/{name}": value for name, value in self.progressive.figures().items()}
+        tags |= {f"gradient_norm/{name}": float(norm) for name, norm in self.window.gradient_norms.items()}
+        by_module = {tag: value for tag, value in (others or {}).items() if tag.startswith(BY_MODULE)}
+        tags |= {tag: value for tag, value in (others or {}).items() if tag not in by_module}
+        line: dict[str, float] = {"step": step, "rows": rows_done, "total_rows": self.total_rows, **values}
+        line |= {"seconds_left": (self.total_rows - rows_done) / rate if rate else 0.0, **tags}
+        self._append("metrics.jsonl", line)
+        self.scalars(step, {f"train/{name}": value for name, value in values.items()} | tags)
+        self._by_module(step, by_module)
         self.window = Window()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -67,9 +91,56 @@ class Telemetry:
         if self.active:
             self._writer.add_text(tag, text)
 
-    def close(self) -> None:
+    def settings(self, job: str, values: Mapping[str, Any]) -> None:
+        """The line of this `job`, such as `search day 3`, in TensorBoard's table; names are those of `tensorboard.SETTINGS`."""
         if self.active:
-            self._writer.close()
+            for summary in tensorboard.begun(job, values):
+                self._writer._get_file_writer().add_summary(summary)
+            self._writer.flush()
+
+    def close(self, failed: bool = False) -> None:
+        if not self.active:
+            return
+        history = read_gates(self._folder)
+        if len(history) > 1:
+            from recsys_nas.report.gate_history import gate_history
+
+            self._writer.add_image("search/gates", gate_history(history), int(history[-1]["step"]), dataformats="HWC")
+        self._writer._get_file_writer().add_summary(tensorboard.ended(failed))
+        self._writer.close()
+
+    def _by_module(self, step: int, values: Mapping[str, float]) -> None:
+        if gates := {tag.removeprefix(GATES): value for tag, value in values.items() if tag.startswith(GATES)}:
+            self._append("gates.jsonl", {"step": step, **gates})
+            self.scalars(step, {**values, "search/gate_entropy": mean_entropy(list(gates.values()))})
+
+    def _append(self, name: str, values: Mapping[str, float]) -> None:
+        line = {key: round(value, 6) if isinstance(value, float) else value for key, value in values.items()}
+        with (self._folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def as_code(text: str) -> str:
+    """Text whose lines TensorBoard leaves as they are."""
+    return f"```\n{text}\n```"
+
+
+def mean_entropy(probabilities: Sequence[float]) -> float:
+    """Mean entropy of gates in bits: 1 while nothing is decided, 0 when everything is."""
+    inner = [p for p in probabilities if 0 < p < 1]
+    return -sum(p * math.log2(p) + (1 - p) * math.log2(1 - p) for p in inner) / max(len(probabilities), 1)
+
+
+def read_gates(folder: Path) -> list[dict[str, float]]:
+    """The records of gates.jsonl: the step and the probability of each gate, in order of steps; empty where there is none."""
+    return [json.loads(line) for line in _lines(folder / "gates.jsonl")]
+
+
+def _keep_until(path: Path, step: int) -> None:
+    lines = _lines(path)
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    if lines or path.exists():
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 class StepWindows(Telemetry):

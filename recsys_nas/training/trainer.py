@@ -23,6 +23,7 @@ from recsys_nas.training.reader import Batch, ShardReader
 from recsys_nas.training.schedules import Schedule
 from recsys_nas.training.stepping import Step, overlapped_steps, plain_steps
 from recsys_nas.training.telemetry import Telemetry
+from recsys_nas.training.window import gradient_norms
 
 __all__ = ["LogLoss", "Objective", "Parts", "Progress", "Trainer", "predict"]
 
@@ -57,12 +58,13 @@ class Trainer:
             parts.optimizers,
             parts.tables.optimizer,
             factor=lambda: parts.schedule.factor(self.progress.step, len(parts.reader)),
-            before_update=lambda: parts.objective.before_update(self.progress.step),
+            before_update=self._before_update,
         )
         self.state = JobState(parts.model, parts.tables.plan, self._optimizer, parts.reader)
         self._reader_states: dict[int, dict[str, Any]] = {}
         self._since_save = RunningLoss()
         self._table_rows = parts.tables.rows_by_feature
+        self._telemetry: Telemetry | None = None
 
     @property
     def progress(self) -> Progress:
@@ -75,6 +77,7 @@ class Trainer:
     def train(self, telemetry: Telemetry) -> Progress:
         """Train to the end of the reader; every rank takes part."""
         self.parts.model.train()
+        self._telemetry = telemetry
         began = time.monotonic()
         for batch, figures in self._steps():
             self._remember(batch, figures, telemetry)
@@ -99,16 +102,35 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         """The reader's batches, looked at before they leave the host; where the reader stands after each is kept for checkpoints."""
-        for batch in self.parts.reader:
+        for batch in self._awaited(self.parts.reader):
             if not self._reader_states:
                 check_features(batch.sparse, list(self._table_rows))
             check_ids(batch.sparse, self._table_rows)
             self._reader_states[batch.index] = self.parts.reader.state_dict()
             yield batch
 
+    def _awaited(self, reader: ShardReader) -> Iterator[Batch]:
+        """The same batches, and the time that is spent waiting for them."""
+        batches = iter(reader)
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, None)
+            if self._telemetry is not None:
+                self._telemetry.window.waited += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def _before_update(self) -> None:
+        self.parts.objective.before_update(self.progress.step)
+        if self._telemetry is not None and self._telemetry.wants_gradients:
+            self._telemetry.window.gradient_norms = gradient_norms(self.parts.optimizers)
+
     def _forward(self, batch: Batch) -> tuple[Tensor, Step]:
         logits = self.parts.model(batch)
         log_loss = F.binary_cross_entropy_with_logits(logits, batch.labels)
+        if self._telemetry is not None and self._telemetry.active:
+            self._telemetry.progressive.add(logits, batch.labels)
         penalty = self.parts.objective.penalty()
         figures = torch.stack([log_loss.detach(), batch.labels.mean()])
         return (log_loss if penalty is None else log_loss + penalty), (batch, figures)
@@ -131,8 +153,8 @@ class Trainer:
         if telemetry.window.rows:
             figures = {"loss": telemetry.window.mean_loss, "ne": telemetry.window.mean_ne}
             self.progress.curve.append({"rows": self.progress.rows, "loss": figures["loss"], "ne": figures["ne"]})
-            telemetry.record(self.progress.step, self.progress.rows, figures)
-            telemetry.scalars(self.progress.step, self.parts.objective.figures())
+            rates = {f"learning_rate/{name}": rate for name, rate in self._optimizer.rates().items()}
+            telemetry.record(self.progress.step, self.progress.rows, figures, {**rates, **self.parts.objective.figures()})
 
 
 def predict(model: nn.Module, reader: ShardReader, device: torch.device) -> tuple[Tensor, Tensor]:

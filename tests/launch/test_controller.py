@@ -68,7 +68,7 @@ def test_run_under_torchrun_then_continue(config_file: Path, tmp_path: Path) -> 
         "the table",
         f"results  {run}/results.json",
         f"report   {run}/report.html",
-        f"curves   tensorboard --logdir {run}",
+        f"curves   tensorboard --logdir {run}   # tab Custom Scalars",
     ]
     starts = [line for line in (run / "events.log").read_text().splitlines() if line.startswith("start")]
     assert sorted(starts) == ["start 0", "start found", "start mlp", "start mlp"]
