@@ -10,9 +10,11 @@ Sharding = Literal["table_wise", "column_wise", "row_wise", "table_row_wise", "g
 Kernel = Literal["fused", "fused_uvm", "fused_uvm_caching"]
 Pooling = Literal["mean", "sum"]
 
-OPTIMIZERS = ("rowwise_adagrad", "adagrad", "sgd")
+OPTIMIZERS = ("rowwise_adagrad", "adagrad", "sgd", "adam")
+WHOLE_TABLES = ("adam",)
+"""Optimizers that go over every row of a table in every step: for small tables, which are then replicated on all ranks."""
 # Kinds of fbgemm that assert on a CPU, where a failed rank would leave the others waiting.
-_GPU_ONLY = ("adam", "partial_rowwise_adam", "lamb", "partial_rowwise_lamb", "lars_sgd", "lars")
+_GPU_ONLY = ("partial_rowwise_adam", "lamb", "partial_rowwise_lamb", "lars_sgd", "lars")
 _SPLITS_COLUMNS = ("column_wise", "grid_shard")
 
 
@@ -29,7 +31,8 @@ class TableConstraints:
 class EmbeddingConfig:
     """Tables of one model: their width, their rows, the optimizer fused into their backward pass, and how they may be sharded.
 
-    `weight_decay` is an L2 penalty on the rows looked up (`embeddings.decay`), the same on every kernel.
+    `weight_decay` is an L2 penalty on the rows looked up (`embeddings.decay`), the same on every kernel. `adam` is Adam over whole
+    tables (`embeddings.replicated`), with the penalty `weight_decay / 2 * sum(w^2)` on all of their rows: for small tables.
     `max_rows` caps every table (0: as many rows as the schema has ids); ids beyond the cap wrap around.
     `pooling`: how the rows of a list of ids become one embedding; an empty list gives zeros.
     `sharding` and `kernels` name what the planner may choose from (empty: whatever suits the job), `min_partition` the
@@ -58,8 +61,8 @@ class EmbeddingConfig:
     pipeline: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.dim <= 0 or self.dim % 4:
-            raise ValueError(f"embedding.dim = {self.dim}: must be a positive multiple of 4 (a limit of the lookup kernels)")
+        if self.dim <= 0 or (self.dim % 4 and not self.over_whole_tables):
+            raise ValueError(f"embedding.dim = {self.dim}: must be a positive multiple of 4 (a limit of the fused lookup kernels)")
         if self.max_rows < 0:
             raise ValueError(f"embedding.max_rows = {self.max_rows}: must be 0 (no cap) or a number of rows")
         for name in ("learning_rate", "eps", "init_scale"):
@@ -77,7 +80,20 @@ class EmbeddingConfig:
     def constraints(self, feature: str) -> TableConstraints:
         """What holds for the table of `feature`."""
         own = self.tables.get(feature, TableConstraints())
-        return TableConstraints(own.sharding or self.sharding, own.kernels or self.kernels, own.min_partition or self.min_partition)
+        replicated: tuple[Sharding, ...] = ("data_parallel",) if self.over_whole_tables else ()
+        return TableConstraints(
+            own.sharding or self.sharding or replicated, own.kernels or self.kernels, own.min_partition or self.min_partition
+        )
+
+    @property
+    def over_whole_tables(self) -> bool:
+        """Whether the optimizer goes over all rows in every step."""
+        return self.optimizer in WHOLE_TABLES
+
+    @property
+    def decay_of_lookups(self) -> float:
+        """The L2 penalty that reaches the tables through what is looked up; an optimizer over whole tables takes it itself."""
+        return 0.0 if self.over_whole_tables else self.weight_decay
 
     def _check_optimizer(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -88,6 +104,9 @@ class EmbeddingConfig:
         if min_partition < 0 or min_partition % 4 or (min_partition and self.dim % min_partition):
             text = f"must be 0 (whole rows), or a multiple of 4 that divides embedding.dim = {self.dim}"
             raise ValueError(f"{where}.min_partition = {min_partition}: {text}")
+        if self.over_whole_tables and set(sharding) - {"data_parallel"}:
+            text = f"{self.optimizer} goes over whole tables, which are then on every rank; leave sharding empty, or use rowwise_adagrad"
+            raise ValueError(f"{where}.sharding = {list(sharding)}: {text}")
         splits = [kind for kind in sharding if kind in _SPLITS_COLUMNS]
         if splits and (min_partition or self.dim) < self.dim and self.optimizer == "rowwise_adagrad":
             # Each piece of a row would keep a sum of its own, and the model would depend on the plan.

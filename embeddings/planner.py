@@ -22,7 +22,7 @@ from torchrec.distributed.planner.enumerators import EmbeddingEnumerator
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
 from torchrec.distributed.planner.types import ParameterConstraints, PlannerError, PlannerErrorType, ShardingOption
 from torchrec.distributed.types import ShardingType
-from torchrec.optim import SGD, Adagrad, RowWiseAdagrad
+from torchrec.optim import SGD, Adagrad, Adam, RowWiseAdagrad
 
 from data_prep.schema import Schema
 from embeddings.config import EmbeddingConfig
@@ -35,7 +35,7 @@ GIB = 2**30
 ELEMENT_BYTES = 4
 # Of a rank's memory: for the dense half, its optimizer and activations, and the process itself.
 RESERVED_SHARE = 0.15
-_OPTIMIZER_CLASSES = {"rowwise_adagrad": RowWiseAdagrad, "adagrad": Adagrad, "sgd": SGD}
+_OPTIMIZER_CLASSES = {"rowwise_adagrad": RowWiseAdagrad, "adagrad": Adagrad, "sgd": SGD, "adam": Adam}
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def table_sizes(tables: EmbeddingBagCollection) -> dict[str, tuple[int, int]]:
 
 
 def state_bytes(optimizer: str, rows: int, columns: int) -> int:
-    """Bytes of optimizer state of a shard, float32: one number a row, one an element, or none."""
-    return {"rowwise_adagrad": rows, "adagrad": rows * columns, "sgd": 0}[optimizer] * ELEMENT_BYTES
+    """Bytes of optimizer state of a shard, float32: one number a row, one or two an element, or none."""
+    return {"rowwise_adagrad": rows, "adagrad": rows * columns, "sgd": 0, "adam": 2 * rows * columns}[optimizer] * ELEMENT_BYTES
 
 
 @contextmanager

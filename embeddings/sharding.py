@@ -26,25 +26,27 @@ from embeddings.first_rank import on_first_rank
 from embeddings.initialise import initialise_tables
 from embeddings.plan import Plan, TablePlan
 from embeddings.planner import AnySharder, Machine, make_plan
-from embeddings.replicated import ReplicatedOptimizer
+from embeddings.replicated import replicated_optimizer
 from embeddings.tables import embedding_tables, table_rows
 
 _OPTIMIZERS = {
     "rowwise_adagrad": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
     "adagrad": EmbOptimType.EXACT_ADAGRAD,
     "sgd": EmbOptimType.EXACT_SGD,
+    "adam": EmbOptimType.EXACT_SGD,  # no table is fused then, and the kernel is to be told something
 }
 
 
 @dataclass(frozen=True)
 class ShardedModel:
     """A model with its tables sharded by `plan`. `optimizer` is that of all tables, fused and replicated ones;
-    `rows_by_feature` the rows of each feature's table."""
+    `rows_by_feature` the rows of each feature's table; `replicated` the weights of the data-parallel tables."""
 
     model: DistributedModelParallel
     plan: Plan
     optimizer: CombinedOptimizer
     rows_by_feature: Mapping[str, int]
+    replicated: Mapping[str, nn.Parameter]
 
 
 def shard(
@@ -83,7 +85,8 @@ def shard(
     for module in sharded.modules():
         if isinstance(module, ShardedEmbeddingBagCollection):
             initialise_tables(module, seed, config.init_scale)
-    return ShardedModel(sharded, plan, _tables_optimizer(sharded, plan, path, config), table_rows(schema, config))
+    replicated = _replicated(sharded, plan, path)
+    return ShardedModel(sharded, plan, _tables_optimizer(sharded, replicated, config), table_rows(schema, config), replicated)
 
 
 def averages(schema: Schema, config: EmbeddingConfig) -> bool:
@@ -118,10 +121,15 @@ def _fused_params(config: EmbeddingConfig) -> dict[str, Any]:
     return {"optimizer": _OPTIMIZERS[config.optimizer], "learning_rate": config.learning_rate, "eps": config.eps}
 
 
-def _tables_optimizer(sharded: DistributedModelParallel, plan: Plan, path: str, config: EmbeddingConfig) -> CombinedOptimizer:
-    replicated = {f"{path}.embedding_bags.{table.name}.weight" for table in plan.tables if table.sharding == "data_parallel"}
-    parameters = {name: parameter for name, parameter in sharded.named_parameters() if name in replicated}
+def _replicated(sharded: DistributedModelParallel, plan: Plan, path: str) -> dict[str, nn.Parameter]:
+    names = {f"{path}.embedding_bags.{table.name}.weight" for table in plan.tables if table.sharding == "data_parallel"}
+    return {name: parameter for name, parameter in sharded.named_parameters() if name in names}
+
+
+def _tables_optimizer(
+    sharded: DistributedModelParallel, replicated: Mapping[str, nn.Parameter], config: EmbeddingConfig
+) -> CombinedOptimizer:
     optimizers: list[Any] = [("", sharded.fused_optimizer)]
-    if parameters:
-        optimizers.append(("", KeyedOptimizerWrapper(parameters, lambda tables: ReplicatedOptimizer(tables, config))))
+    if replicated:
+        optimizers.append(("", KeyedOptimizerWrapper(replicated, lambda tables: replicated_optimizer(tables, config))))
     return CombinedOptimizer(optimizers)

@@ -77,18 +77,20 @@ def search_jobs(config: Config) -> tuple[Job, ...]:
 
 
 def retrain_jobs(config: Config) -> tuple[Job, ...]:
-    """One job per model, all seeds in turn. Only the found architecture waits for the search."""
-    run = config.run_folder
+    """One job per model, all seeds in turn, and one per random control, of the first seed. The found architecture and the controls,
+    which are drawn at its cost, wait for the search."""
+    run, retrain = config.run_folder, config.retrain
+    seeds = dict.fromkeys((FOUND, *retrain.models), retrain.seeds) | dict.fromkeys(retrain.controls, retrain.seeds[:1])
     return tuple(
         Job(
             name=f"retrain-{model}",
             module=RETRAIN_MODULE,
             arguments=(str(run), "--model", model),
-            folders=tuple(run / "retrain" / model / f"seed={seed}" for seed in config.retrain.seeds),
+            folders=tuple(run / "retrain" / model / f"seed={seed}" for seed in seeds[model]),
             result="result.json",
-            needs=(architecture_file(config),) if model == FOUND else (),
+            needs=(architecture_file(config),) if model in (FOUND, *retrain.controls) else (),
         )
-        for model in dict.fromkeys((FOUND, *config.retrain.models))
+        for model in seeds
     )
 
 

@@ -10,7 +10,8 @@ from data_prep.errors import DataError
 from data_prep.shards import Manifest, open_manifest
 from data_prep.staging import check_staging
 from launch.errors import LaunchError
-from recsys_nas.config import Config, LaunchConfig, parse_days
+from recsys_nas.config import Config, ConfigError, LaunchConfig, parse_days
+from recsys_nas.judged_days import check_judged_days
 from recsys_nas.space import space_from_config
 from recsys_nas.zoo.catalogue import RUN_MODELS
 
@@ -33,7 +34,13 @@ def check(config: Config) -> None:
     except ValueError as error:
         raise LaunchError(str(error)) from error
     for model in config.retrain.models:
-        _check_name("retrain.models", model, RUN_MODELS)
+        _check_name("retrain.models", model, (*RUN_MODELS, *config.retrain.sizes))
+    for name, sizes in config.retrain.sizes.items():
+        _check_name(f"retrain.sizes.{name}", sizes.model or name, RUN_MODELS)
+    try:
+        check_judged_days(config, manifest)
+    except ConfigError as error:
+        raise LaunchError(str(error)) from error
     _check_name("launch.scheduler", config.launch.scheduler, tuple(get_scheduler_factories()))
     _check_launch(config.launch, len(parse_days(config.data.search_days, "data.search_days")))
 
@@ -48,13 +55,13 @@ def _check_launch(launch: LaunchConfig, days: int) -> None:
 def _check_days(config: Config, manifest: Manifest) -> None:
     there = [entry.day for entry in manifest.days]
     listed = ", ".join(map(str, there)) or "none"
-    for key in ("search_days", "train_days", "test_day"):
-        value = getattr(config.data, key)
-        days = parse_days(str(value), f"data.{key}")
+    days_of = {f"data.{key}": str(getattr(config.data, key)) for key in ("search_days", "train_days", "valid_days", "test_day")}
+    for key, value in (days_of | {"retrain.progressive": config.retrain.progressive}).items():
+        days = parse_days(value, key) if value else ()
         if missing := [str(day) for day in days if day not in there]:
             named = f"day {missing[0]}" if len(missing) == 1 else f"days {', '.join(missing)}"
             raise LaunchError(
-                f"data.{key} = {value!r}: {named} not in {config.data.shards}, which has {listed}; "
+                f"{key} = {value!r}: {named} not in {config.data.shards}, which has {listed}; "
                 f"make the shards with `data-prep run`, or name other days"
             )
 

@@ -22,7 +22,7 @@ from data_prep.typed_toml import read_toml, typed
 from embeddings.config import EmbeddingConfig
 from recsys_nas.search.trial_settings import StrategyName, TrialsConfig
 from recsys_nas.space import NAMED_SPACES, SpaceRules
-from recsys_nas.training.schedules import Decay
+from recsys_nas.training.retraining import RetrainConfig
 from recsys_nas.training.settings import TrainingConfig
 
 
@@ -37,6 +37,8 @@ class DataConfig:
     shards: str = "data/demo/shards"
     search_days: str = "0-4"
     train_days: str = "0-4"
+    valid_days: str = ""
+    """Days that choose the epoch and cut the rates while retraining; none by default."""
     test_day: int = 5
     staging: str = ""
     """Folder on a disk of its own of each machine, to which a job copies the days it reads; empty: they are read where they lie."""
@@ -44,11 +46,19 @@ class DataConfig:
     """Optional file with the Bayes-optimal figures, as `data-prep synth` writes it."""
 
     def __post_init__(self) -> None:
-        for name in ("search_days", "train_days"):
-            days = parse_days(getattr(self, name), f"data.{name}")
-            if self.test_day in days:
-                value = getattr(self, name)
-                raise ValueError(f"data.{name} = {value!r} holds the test day {self.test_day}: leave it out, or results are worthless")
+        for name in ("search_days", "train_days", "valid_days"):
+            value = getattr(self, name)
+            if value or name != "valid_days":
+                days = parse_days(value, f"data.{name}")
+                if self.test_day in days:
+                    raise ValueError(f"data.{name} = {value!r} holds the test day {self.test_day}: leave it out, or results are worthless")
+        if both := sorted(set(self.validation) & set(parse_days(self.train_days, "data.train_days"))):
+            raise ValueError(f"data.valid_days = {self.valid_days!r}: day {both[0]} is among data.train_days; take it out of one of them")
+
+    @property
+    def validation(self) -> tuple[int, ...]:
+        """The validation days; none where there are none."""
+        return parse_days(self.valid_days, "data.valid_days") if self.valid_days else ()
 
 
 _OF_THE_SPACE: Any = None
@@ -132,29 +142,6 @@ class SearchConfig(TrainingConfig):
 
 
 @dataclass(frozen=True)
-class RetrainConfig(TrainingConfig):
-    """Training from scratch, the same for the found architecture and every model it is compared with."""
-
-    section: ClassVar[str] = "retrain"
-
-    models: tuple[str, ...] = ("full_supernet", "dlrm", "dcnv2", "mlp")
-    seeds: tuple[int, ...] = (0, 1, 2)
-    batch_size: int = 1024
-    epochs: int = 1
-    lr_decay: Decay = "linear"
-    checkpoint_every_steps: int = 500
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _positive(self, "retrain", "batch_size", "epochs")
-        if not self.seeds:
-            raise ValueError("retrain.seeds is empty: name at least one seed")
-        # A seed counted twice would narrow every confidence interval.
-        if min(self.seeds) < 0 or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"retrain.seeds = {list(self.seeds)}: must be 0 or more, each named once")
-
-
-@dataclass(frozen=True)
 class LaunchConfig:
     """How jobs reach machines. One job is one day of search, or one model retrained."""
 
@@ -212,6 +199,10 @@ class Config:
             raise ValueError(f"name = {self.name!r}: must be the name of a folder in `output`, without slashes")
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed}: must be 0 or more")
+        if self.retrain.progressive:
+            parse_days(self.retrain.progressive, "retrain.progressive")
+        if self.retrain.heeds_validation and not self.data.valid_days:
+            raise ValueError("retrain.patience and retrain.lr_cut go by validation days: name some in data.valid_days, or leave both out")
 
     @property
     def run_folder(self) -> Path:

@@ -27,12 +27,13 @@ from embeddings.sharding import averages, shard
 from embeddings.tables import table_rows
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.jobs.environment import Ranks
+from recsys_nas.judged_days import scored_days
 from recsys_nas.space import SearchSpace, space_from_config
 from recsys_nas.training.checkpoint import Checkpointer, NoCheckpoints, Retention
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.reader import ReaderOptions, ShardReader
 from recsys_nas.training.settings import TrainingConfig
-from recsys_nas.training.trainer import Objective, Parts, Trainer
+from recsys_nas.training.trainer import Objective, Parts, Trainer, Validation
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class Run:
 
     @property
     def retrain_days(self) -> tuple[int, ...]:
-        """Those that a model is trained on, and the one it is judged on."""
-        return (*parse_days(self.config.data.train_days, "data.train_days"), self.config.data.test_day)
+        """Those that a model is trained, validated and judged on."""
+        days = (*parse_days(self.config.data.train_days, "data.train_days"), *self.config.data.validation, *scored_days(self.config))
+        return tuple(dict.fromkeys(days))
 
     @property
     def schema(self) -> Schema:
@@ -100,9 +102,9 @@ class Run:
     def reader(
         self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1, **part: Any
     ) -> ShardReader:
-        """Raises ConfigError. `part`: `rows` and `max_steps` of `ReaderOptions`."""
+        """Raises ConfigError. `part`: `rows`, `max_steps` and `shuffle_rows` of `ReaderOptions`."""
         rows = list(table_rows(self.schema, self.config.embedding).values())
-        options = ReaderOptions(batch_size, rows, shuffle_seed, epochs, ranks.rank, ranks.world_size, **part)
+        options = ReaderOptions(batch_size, rows, shuffle_seed, epochs=epochs, rank=ranks.rank, world_size=ranks.world_size, **part)
         try:
             return ShardReader(self.shards, self.manifest, days, options)
         except ValueError as error:
@@ -118,6 +120,7 @@ class Recipe:
     optimizers: Callable[[nn.Module], Mapping[str, torch.optim.Optimizer]]
     objective: Objective
     training: TrainingConfig
+    validation: Validation | None = None
 
 
 def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: int, folder: Path | None) -> Trainer:
@@ -129,7 +132,7 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
     recipe.network.to(ranks.device)
 
     def build(tables: EmbeddingBagCollection) -> CtrModel:
-        return recipe.model(tables, names, recipe.network, embedding.weight_decay, averages(run.schema, embedding))
+        return recipe.model(tables, names, recipe.network, embedding.decay_of_lookups, averages(run.schema, embedding))
 
     sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size, run.mean_lengths)
     if ranks.is_first and folder is not None:
@@ -137,8 +140,10 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
         sharded.plan.write(folder / "plan.json")
     overlap = embedding.pipeline == "on" or (embedding.pipeline == "auto" and ranks.device.type == "cuda")
     optimizers = recipe.optimizers(recipe.network)
-    parts = Parts(sharded, optimizers, recipe.objective, reader, ranks.device, training.schedule, overlap)
-    retention = Retention(training.checkpoint_every_steps, training.checkpoint_keep, training.checkpoint_best)
+    validation = recipe.validation
+    parts = Parts(sharded, optimizers, recipe.objective, reader, ranks.device, training.schedule, overlap, training.clip_norm, validation)
+    best = f"valid_{validation.rules.monitor}" if validation else training.checkpoint_best
+    retention = Retention(training.checkpoint_every_steps, training.checkpoint_keep, best)
     trainer = Trainer(parts, NoCheckpoints() if folder is None else Checkpointer(folder / "checkpoint", retention))
     trainer.resume()
     return trainer
@@ -148,6 +153,6 @@ def _where(shards: str) -> Path:
     return Path() if is_remote(shards) else local_path(shards)
 
 
-def read_json(path: Path) -> dict[str, object]:
-    value: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return value

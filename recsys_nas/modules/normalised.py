@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys_nas.modules.base import Index, Inputs, InteractionModule, Part, RectifiedModule, bias
+from recsys_nas.modules.dropout import dropout
 
 # Beside the mean square of an output. With a tiny epsilon a module that has learnt nothing yet is blown up to full scale,
 # and its gate closes on noise before pairs of features can be learnt (docs/log.md, 2026-11-21).
@@ -71,7 +72,8 @@ class NormalisedModule(nn.Module):
         self.dropout = dropout
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return F.dropout(self._normalised(inputs), self.dropout, self.training) if self.dropout else self._normalised(inputs)
+        output = self._normalised(inputs)
+        return dropout(output, self.dropout) if self.dropout and self.training else output
 
     def _normalised(self, inputs: Inputs) -> Tensor:
         if self.norm is not None and isinstance(self.layer, RectifiedModule):

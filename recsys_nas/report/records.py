@@ -76,6 +76,11 @@ def read_retrain(run: Path, config: Config) -> dict[str, list[Record]]:
     return {model: [_read_result(run, model, seed) for seed in config.retrain.seeds] for model in models}
 
 
+def read_controls(run: Path, config: Config) -> list[Record]:
+    """The records of the random controls, each of the first seed."""
+    return [_read_result(run, name, config.retrain.seeds[0]) for name in config.retrain.controls]
+
+
 def read_record(path: Path, fields: Iterable[str], remedy: str) -> Record:
     """Read a JSON object that has `fields`; raises ConfigError, one line that ends in `remedy`."""
     try:

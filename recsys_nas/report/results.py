@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
-from recsys_nas.config import Config, ConfigError, load_config
+from recsys_nas.config import Config, ConfigError, load_config, parse_days
+from recsys_nas.judged_days import scored_days
 from recsys_nas.report.intervals import auc_sampling95, half_width95
-from recsys_nas.report.records import FOUND, RESULT_COSTS, RESULT_MEANS, Record, read_days, read_record, read_retrain
+from recsys_nas.report.records import FOUND, RESULT_COSTS, RESULT_MEANS, Record, read_controls, read_days, read_record, read_retrain
 
 FORMAT_VERSION = 1
 
@@ -18,13 +19,14 @@ FORMAT_VERSION = 1
 def write_results(run: Path) -> dict[str, Any]:
     """Write `<run>/results.json` and return what it holds.
 
-    Metrics are means over seeds; `*_ci95` are half-widths of 95 % intervals over seeds, None with one seed. Models stand
+    Metrics are means over seeds; `*_ci95` are half-widths of 95 % intervals over seeds, None with one seed, and `auc_row_ci95` is
+    that of one model over rows of the test day (DeLong et al., 1988). `random`: `found` among the random controls. Models stand
     with `found` first, then by AUC. Raises ConfigError, one line, for a missing or inconsistent result.
     """
     config = load_config(run / "config.toml")
     retrain = read_retrain(run, config)
     test = _test_set(run, config, retrain)
-    notes: list[str] = []
+    notes = _notes(config, test)
     bayes = _bayes(config, test, notes)
     found = _summary(run, FOUND, retrain[FOUND])
     others = [
@@ -36,12 +38,21 @@ def write_results(run: Path) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "bayes": bayes,
         "models": [found, *others],
+        "random": _random(retrain[FOUND][0], read_controls(run, config)),
         "search": _search(read_days(run, config)),
         "test": test,
         "notes": notes,
     }
     write_json(run / "results.json", results)
     return results
+
+
+def _notes(config: Config, test: Record) -> list[str]:
+    """What a reader must know of days that were judged on and looked at before."""
+    if seen := sorted(set(test["days"]) & set(parse_days(config.data.search_days, "data.search_days"))):
+        listed = ", ".join(map(str, seen))
+        return [f"Days {listed} are judged on and were searched too: the found architecture has seen their clicks, other models have not."]
+    return []
 
 
 def _summary(run: Path, name: str, records: list[Record]) -> Record:
@@ -60,6 +71,32 @@ def _summary(run: Path, name: str, records: list[Record]) -> Record:
         **{field: columns[field][0] for field in RESULT_COSTS},
         **{f"{field}_by_seed": columns[field] for field in ("auc", "logloss", "ne")},
         **{f"{field}_ci95": half_width95(columns[field]) for field in ("auc", "logloss", "ne")},
+        "auc_row_ci95": _mean([record.get("auc_row_ci95") for record in records]),
+    }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """None where any of them is: a day of one click has no interval."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
+
+
+def _random(found: Record, controls: list[Record]) -> Record | None:
+    """How the found network stands among random ones at its cost, all of one seed; None where none were trained."""
+    if not controls:
+        return None
+    aucs = [record["auc"] for record in controls]
+    below = sum((found["auc"] > auc) + 0.5 * (found["auc"] == auc) for auc in aucs)
+    return {
+        "count": len(aucs),
+        "seed": found["seed"],
+        "percentile_vs_random": 100 * below / len(aucs),
+        "found_auc": found["auc"],
+        "auc_mean": statistics.fmean(aucs),
+        "auc_median": statistics.median(aucs),
+        "auc_best": max(aucs),
+        "auc": aucs,
+        "dense_flops": [record["dense_flops"] for record in controls],
     }
 
 
@@ -85,7 +122,8 @@ def _test_set(run: Path, config: Config, retrain: dict[str, list[Record]]) -> Re
                     f"{run}: model {name}, seed {record['seed']} was tested on {record['test_rows']} rows and {FOUND} on "
                     f"{reference['test_rows']}; delete {run / 'retrain' / name} and run `recsys-nas retrain {run} --model {name}`"
                 )
-    return {"day": config.data.test_day, "rows": reference["test_rows"], "positives": reference["test_positives"]}
+    days = list(scored_days(config))
+    return {"day": days[-1], "days": days, "rows": reference["test_rows"], "positives": reference["test_positives"]}
 
 
 def _bayes(config: Config, test: Record, notes: list[str]) -> Record | None:
@@ -95,11 +133,9 @@ def _bayes(config: Config, test: Record, notes: list[str]) -> Record | None:
     remedy = "write it again with `data-prep synth`, or set data.truth = ''"
     truth = read_record(Path(config.data.truth), ("bayes",), remedy)
     bayes = truth["bayes"]
-    if bayes.get("day") != config.data.test_day:
-        notes.append(
-            f"{config.data.truth} tells the Bayes-optimal figures of day {bayes.get('day')}, but the test day is "
-            f"{config.data.test_day}: they are left out."
-        )
+    if test["days"] != [bayes.get("day")]:
+        judged = f"the test day is {test['day']}" if len(test["days"]) == 1 else f"days {test['days'][0]} to {test['day']} are judged"
+        notes.append(f"{config.data.truth} tells the Bayes-optimal figures of day {bayes.get('day')}, but {judged}: they are left out.")
         return None
     rate = test["positives"] / test["rows"]
     entropy = -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate)) if 0 < rate < 1 else 0.0

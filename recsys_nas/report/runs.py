@@ -76,6 +76,7 @@ def _days(run: Path, config: Config) -> tuple[int, int]:
 def _trainings(run: Path, config: Config) -> tuple[int, int]:
     models = {FOUND, *config.retrain.models}
     folders = [run / "retrain" / model / f"seed={seed}" for model in models for seed in config.retrain.seeds]
+    folders += [run / "retrain" / model / f"seed={config.retrain.seeds[0]}" for model in config.retrain.controls]
     return sum((folder / "result.json").exists() for folder in folders), len(folders)
 
 

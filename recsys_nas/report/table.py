@@ -26,13 +26,17 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
     text = _ascii if ascii_only else str
     console.print(_table(results, text))
     console.print(text(judge(results).sentence), highlight=False, width=min(console.width, _WIDTH))
+    if random := results.get("random"):
+        console.print(text(_among_random(random)), highlight=False, width=min(console.width, _WIDTH))
 
 
 def _table(results: Record, text: Any) -> Table:
     seeds = len(results["models"][0]["seeds"])
     over = "1 seed" if seeds == 1 else f"means over {seeds} seeds, ± 95 %"
     test = results["test"]
-    title = text(f"Test day {test['day']}, {test['rows']:,} rows; {over}; costs per example")
+    days = test.get("days", [test["day"]])
+    judged = f"Test day {days[0]}" if len(days) == 1 else f"Days {days[0]} to {days[-1]}, each by models of the days before"
+    title = text(f"{judged}, {test['rows']:,} rows; {over}; costs per example")
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", pad_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS:
         # a heading may break between words, figures and names may not
@@ -46,6 +50,14 @@ def _table(results: Record, text: Any) -> Table:
         table.add_section()
         table.add_row("Bayes-optimal", f"{bayes['auc']:.4f}", f"{bayes['logloss']:.4f}", ne, style="italic")
     return table
+
+
+def _among_random(random: Record) -> str:
+    return (
+        f"Of {random['count']} random networks at its FLOPs, trained alike (seed {random['seed']}), {FOUND} is ahead of "
+        f"{random['percentile_vs_random']:.0f} %: AUC {random['found_auc']:.4f} against {random['auc_median']:.4f} in the median and "
+        f"{random['auc_best']:.4f} at best."
+    )
 
 
 def _row(model: Record) -> tuple[str, ...]:

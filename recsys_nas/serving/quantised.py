@@ -19,7 +19,7 @@ from embeddings.tables import embedding_tables, table_rows
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.retrain import build_network
+from recsys_nas.jobs.networks import build_network
 from recsys_nas.training.checkpoint import Checkpointer, Retention
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.metrics import paired_difference, quality

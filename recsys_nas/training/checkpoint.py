@@ -56,7 +56,7 @@ class Saveable(Protocol):
 
 @dataclass(frozen=True)
 class Retention:
-    """Which checkpoints to keep: the newest `last`, and where `best` names a figure ("loss" or "ne") the one where it is lowest.
+    """Which checkpoints to keep: the newest `last`, and where `best` names a figure the one where it is lowest (an AUC: highest).
 
     `every_steps` 0 saves only at the end.
     """
@@ -86,14 +86,17 @@ class Checkpointer:
         job.restored(values, _fill(job.tensors(), checkpoint))
         return True
 
-    def load_weights(self, model: nn.Module) -> bool:
-        """Fill `model`, sharded or not, with the weights of the newest whole checkpoint; the rest of the job stays where it is.
+    def load_weights(self, model: nn.Module, best: bool = False) -> bool:
+        """Fill `model`, sharded or not, with the weights of the newest whole checkpoint, or of the `best` one; the rest of the job
+        stays where it is.
 
-        False when there is none. Raises ConfigError when it is of another model.
+        False when there is none. Raises ConfigError when it is of another model, or the best one is damaged.
         """
-        checkpoint = self._newest_whole()
+        checkpoint = on_first_rank(self.best) if best else self._newest_whole()
         if checkpoint is None:
             return False
+        if best and (faults := _faults(checkpoint)):
+            raise ConfigError(f"{checkpoint}, the best epoch, is damaged ({faults[0]}); remove {self.folder.parent} and train again")
         _fill({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint, prefix="model.")
         return True
 
@@ -143,9 +146,10 @@ class Checkpointer:
                 shutil.rmtree(other, ignore_errors=True)
 
     def best(self) -> Path | None:
-        """The checkpoint with the lowest value of the figure that `Retention.best` names; the earlier one of equals."""
+        """The checkpoint with the best value of the figure that `Retention.best` names; the earlier one of equals."""
         figures = {path: _figure(path, self.retention.best) for path in reversed(self._newest_first())}
-        known = {path: value for path, value in figures.items() if value is not None}
+        sign = -1.0 if self.retention.best.endswith("auc") else 1.0
+        known = {path: sign * value for path, value in figures.items() if value is not None}
         return min(known, key=lambda path: known[path], default=None)
 
 

@@ -25,6 +25,8 @@ class Progress(RunningLoss):
     step: int = 0
     train_seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+    validations: list[dict[str, float]] = field(default_factory=list)
+    """Figures on the validation days after each epoch, with the step."""
 
 
 class JobState:

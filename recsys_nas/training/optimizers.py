@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +30,17 @@ def adam(
     return optimizer
 
 
+@dataclass(frozen=True)
+class Clipping:
+    """The largest norm of all gradients together: of the dense half and of those tables whose gradients are whole (`tables`).
+
+    A fused optimizer updates its tables within the backward pass: there is nothing left to clip.
+    """
+
+    norm: float
+    tables: tuple[Tensor, ...] = ()
+
+
 class JobOptimizer:
     """Steps the dense half's optimizers, by name, and that of the tables together.
 
@@ -43,9 +55,11 @@ class JobOptimizer:
         tables: CombinedOptimizer,
         factor: Callable[[], float],
         before_update: Callable[[], None],
+        clipping: Clipping | None = None,
     ) -> None:
         self.dense = dense
         self.tables = tables
+        self._clipping = clipping
         self._factor = factor
         self._before_update = before_update
         self._optimizers: list[Any] = [*dense.values(), tables]
@@ -65,8 +79,14 @@ class JobOptimizer:
     def step(self) -> None:
         average_gradients(self.dense.values())
         self._before_update()
+        if self._clipping is not None:
+            self._clip(self._clipping)
         for optimizer in self._optimizers:
             optimizer.step()
+
+    def _clip(self, clipping: Clipping) -> None:
+        weights = [p for optimizer in self.dense.values() for group in optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_([*weights, *clipping.tables], clipping.norm)
 
     def tensors(self, names: Mapping[Tensor, str]) -> dict[str, Any]:
         """Every tensor of state by name: `tables.<table>.<state>` and `<optimizer>.<parameter>.<state>`."""

@@ -1,4 +1,4 @@
-"""From day shards to training batches: memory-mapped, shuffled block by block, the same number of batches on every rank.
+"""From day shards to training batches: memory-mapped, shuffled by blocks or by rows, the same number of batches on every rank.
 
 The rows of the days follow each other, part after part. A step's batch is a block of `batch_size` of them, cut evenly over
 the ranks: so the rows of a step do not depend on the world size, and no rank ever waits for a batch that another does not
@@ -24,6 +24,7 @@ from torchrec.streamable import Pipelineable
 from data_prep.shards import Manifest, open_part
 from recsys_nas.training.collate import Collator, Piece
 from recsys_nas.training.prefetch import load_ahead
+from recsys_nas.training.row_shuffle import ShuffledRows
 
 OPEN_PARTS = 64
 """Parts kept mapped at a time. Each array of one holds a file open, and a terabyte has thousands of parts."""
@@ -62,6 +63,7 @@ class Batch(Pipelineable):
 class ReaderOptions:
     """`shuffle_seed` None: in order, with a short last block; else blocks shuffled anew for each epoch and the short one left out.
 
+    `shuffle_rows`: shuffle single rows instead, all of them held in memory: for small data sets.
     `table_rows`: rows of the table of each sparse and then each jagged feature; ids wrap around it. `prefetch`: batches read
     ahead by a thread (0: none). `pin_memory`: batches in page-locked memory, for copies to a GPU that nothing waits for.
     `rows`: read only these of the days, from the first to before the second; None: all. `max_steps`: stop after so many batches
@@ -71,6 +73,7 @@ class ReaderOptions:
     batch_size: int
     table_rows: Sequence[int]
     shuffle_seed: int | None = None
+    shuffle_rows: bool = False
     epochs: int = 1
     rank: int = 0
     world_size: int = 1
@@ -100,6 +103,9 @@ class ShardReader:
             open_part(root, entry)
         self._part = lru_cache(OPEN_PARTS)(lambda number: open_part(root, self._entries[number]))
         self._starts = self._order()
+        self._shuffled: ShuffledRows | None = None
+        if options.shuffle_rows and options.shuffle_seed is not None:
+            self._shuffled = ShuffledRows([self._part(number) for number in range(len(self._entries))], options.shuffle_seed)
         self.position = 0
 
     def _range(self, rows: int) -> tuple[int, int]:
@@ -115,8 +121,10 @@ class ShardReader:
         if not len(starts):
             rows = self._end - self._first
             raise ValueError(f"the days hold {rows} rows, fewer than one batch of {size}; lower the batch size")
+        if self.options.shuffle_rows and (self.options.rows or self.options.max_steps):
+            raise ValueError("rows are shuffled singly over whole days: shuffle_rows goes with neither rows nor max_steps")
         passes = [starts] * self.options.epochs
-        if seed is not None:
+        if seed is not None and not self.options.shuffle_rows:
             passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(self.options.epochs)]
         return np.concatenate(passes)[: self.options.max_steps or None]
 
@@ -125,15 +133,25 @@ class ShardReader:
         return len(self._starts)
 
     @property
+    def epoch_ends(self) -> tuple[int, ...]:
+        """After how many steps each epoch is over."""
+        steps = len(self) // self.options.epochs
+        return tuple(range(steps, len(self) + 1, steps))
+
+    @property
     def total_rows(self) -> int:
         """Rows of all steps and ranks together."""
         return int((np.minimum(self._starts + self.options.batch_size, self._end) - self._starts).sum())
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in load_ahead(self._load, range(self.position, len(self)), self.options.prefetch):
+        yield from self.until(len(self))
+        self.position = 0
+
+    def until(self, step: int) -> Iterator[Batch]:
+        """The batches from where the reader stands to before that step; it stands there then."""
+        for batch in load_ahead(self._load, range(self.position, step), self.options.prefetch):
             self.position = batch.index + 1
             yield batch
-        self.position = 0
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches were handed out, whatever has been read ahead, and a mark of which they are; plain values."""
@@ -147,7 +165,8 @@ class ShardReader:
 
     @property
     def _mark(self) -> int:
-        return crc32(self._starts.tobytes(), self.options.batch_size)
+        mark = crc32(self._starts.tobytes(), self.options.batch_size)
+        return mark if self._shuffled is None else crc32(str(self.options.shuffle_seed).encode(), mark)
 
     def _load(self, index: int) -> Batch:
         """This rank's share of one step."""
@@ -156,11 +175,15 @@ class ShardReader:
         share = -(-(end - first) // self.options.world_size)
         start = first + self.options.rank * share
         stop = min(start + share, end)
-        dense, sparse, labels = self._collate(list(self._pieces(start, stop)), share)
+        dense, sparse, labels = self._collate(list(self._pieces(index, start, stop)), share)
         return Batch(dense, sparse, labels, index, start=start - first, step_rows=end - first, valid=max(0, stop - start))
 
-    def _pieces(self, start: int, stop: int) -> Iterator[Piece]:
-        """Rows `start` to `stop` of the days, as rows of parts."""
+    def _pieces(self, index: int, start: int, stop: int) -> Iterator[Piece]:
+        """Rows `start` to `stop` of the days, as rows of parts, in the order that they have in step `index`."""
+        if self._shuffled is not None:
+            if start < stop:
+                yield self._shuffled.epoch(index // (len(self) // self.options.epochs)), start, stop
+            return
         number = int(np.searchsorted(self._ends, start, side="right"))
         while start < stop:
             before, end = int(self._ends[number]) - self._entries[number].rows, int(self._ends[number])

@@ -13,6 +13,7 @@ from recsys_nas.training.schedules import Decay, Schedule
 class TrainingConfig:
     """The dense half's Adam, the schedule of all learning rates (tables and alphas too), and what checkpoints are kept.
 
+    `clip_norm`: the largest norm of all gradients together (0: none), those of fused tables left out, which are spent at once.
     `lr_...` are as in `recsys_nas.training.schedules.Schedule`. `checkpoint_keep`: how many of the newest are kept;
     `checkpoint_best` keeps beside them the one with the lowest loss (or NE) on the rows before it.
     """
@@ -22,6 +23,7 @@ class TrainingConfig:
     learning_rate: float = 5e-3
     eps: float = 1e-8
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
     lr_decay: Decay = "constant"
     lr_warmup_share: float = 0.0
     lr_final_share: float = 0.0
@@ -34,8 +36,9 @@ class TrainingConfig:
         for name in ("learning_rate", "eps", "lr_power", "checkpoint_every_steps", "checkpoint_keep"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{self.section}.{name} = {getattr(self, name)}: must be finite and above 0")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"{self.section}.weight_decay = {self.weight_decay}: must be finite and 0 or more")
+        for name in ("weight_decay", "clip_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{self.section}.{name} = {getattr(self, name)}: must be finite and 0 or more")
         if not 0 <= self.lr_warmup_share < 1:
             raise ValueError(f"{self.section}.lr_warmup_share = {self.lr_warmup_share}: must lie in [0, 1)")
         if not 0 <= self.lr_final_share <= 1:

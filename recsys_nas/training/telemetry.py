@@ -155,7 +155,7 @@ class StepWindows(Telemetry):
     def due(self) -> bool:
         return self.window.rows >= self.rows
 
-    def record(self, step: int, rows_done: int, figures: Mapping[str, float]) -> None:
+    def record(self, step: int, rows_done: int, figures: Mapping[str, float], others: Mapping[str, float] | None = None) -> None:
         self.window = Window()
 
 

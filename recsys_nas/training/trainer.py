@@ -14,25 +14,37 @@ from torch.nn import functional as F
 
 from embeddings.sharding import ShardedModel
 from embeddings.tables import check_features, check_ids
+from recsys_nas.modules.normalised import BatchNorm
 from recsys_nas.training.checkpoint import Checkpointer
+from recsys_nas.training.early_stopping import EarlyStopping
 from recsys_nas.training.job_state import JobState, Progress
-from recsys_nas.training.metrics import RunningLoss, gather_rows
+from recsys_nas.training.metrics import RunningLoss, gather_rows, judge
 from recsys_nas.training.objective import LogLoss, Objective
-from recsys_nas.training.optimizers import JobOptimizer
+from recsys_nas.training.optimizers import Clipping, JobOptimizer
 from recsys_nas.training.reader import Batch, ShardReader
+from recsys_nas.training.roc import Roc
 from recsys_nas.training.schedules import Schedule
 from recsys_nas.training.stepping import Step, overlapped_steps, plain_steps
 from recsys_nas.training.telemetry import Telemetry
 from recsys_nas.training.window import gradient_norms
 
-__all__ = ["LogLoss", "Objective", "Parts", "Progress", "Trainer", "predict"]
+__all__ = ["LogLoss", "Objective", "Parts", "Progress", "Trainer", "Validation", "predict"]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows to judge the model on after each epoch, and what follows from it."""
+
+    reader: ShardReader
+    rules: EarlyStopping
 
 
 @dataclass(frozen=True)
 class Parts:
     """What a trainer is put together from. `optimizers` are those of the dense half, by name; `tables` brings its own.
 
-    `overlap`: run TorchRec's pipeline (`recsys_nas.training.stepping`) rather than one step after the other.
+    `overlap`: run TorchRec's pipeline (`recsys_nas.training.stepping`) rather than one step after the other. `clip_norm`: as in
+    `recsys_nas.training.optimizers.Clipping` (0: no clipping). `validation`: what to look at after each epoch.
     """
 
     tables: ShardedModel
@@ -42,6 +54,8 @@ class Parts:
     device: torch.device
     schedule: Schedule
     overlap: bool = False
+    clip_norm: float = 0.0
+    validation: Validation | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -57,8 +71,9 @@ class Trainer:
         self._optimizer = JobOptimizer(
             parts.optimizers,
             parts.tables.optimizer,
-            factor=lambda: parts.schedule.factor(self.progress.step, len(parts.reader)),
+            factor=lambda: parts.schedule.factor(self.progress.step, len(parts.reader)) * self._cut(),
             before_update=self._before_update,
+            clipping=Clipping(parts.clip_norm, tuple(parts.tables.replicated.values())) if parts.clip_norm else None,
         )
         self.state = JobState(parts.model, parts.tables.plan, self._optimizer, parts.reader)
         self._reader_states: dict[int, dict[str, Any]] = {}
@@ -75,43 +90,73 @@ class Trainer:
         return self.checkpointer.load(self.state)
 
     def train(self, telemetry: Telemetry) -> Progress:
-        """Train to the end of the reader; every rank takes part."""
-        self.parts.model.train()
+        """Train to the end of the reader, or until the validation says to stop, and go back to the best epoch; every rank takes part."""
         self._telemetry = telemetry
-        began = time.monotonic()
-        for batch, figures in self._steps():
-            self._remember(batch, figures, telemetry)
-            self.progress.train_seconds += time.monotonic() - began
-            self._save_if_due()
-            began = time.monotonic()
+        validation = self.parts.validation
+        if validation is None:
+            self._train_until(len(self.parts.reader), telemetry)
+        else:
+            self._train_by_epochs(validation, telemetry)
         self._report(telemetry)
-        self.checkpointer.save(self.state, self.progress.step, self._judged())
+        self._save(self._judged())
         return self.progress
 
-    def _save_if_due(self) -> None:
-        if self.checkpointer.due(self.progress.step):
-            self.checkpointer.save(self.state, self.progress.step, self._judged())
-            self._since_save = RunningLoss()
+    def _train_by_epochs(self, validation: Validation, telemetry: Telemetry) -> None:
+        history = self.progress.validations
+        for end in self.parts.reader.epoch_ends[len(history) :]:
+            if validation.rules.stops(history):
+                break
+            self._train_until(end, telemetry)
+            figures = self._validate(validation)
+            telemetry.scalars(end, {f"valid/{name}": value for name, value in figures.items()})
+            history.append(figures | {"step": end})
+            if validation.rules.is_best(history):
+                self._save({f"valid_{name}": value for name, value in figures.items()})
+        self.checkpointer.load_weights(self.parts.model, best=True)
 
-    def _steps(self) -> Iterator[Step]:
+    def _train_until(self, end: int, telemetry: Telemetry) -> None:
+        self.parts.model.train()
+        began = time.monotonic()
+        for batch, figures in self._steps(end):
+            self._remember(batch, figures, telemetry)
+            self.progress.train_seconds += time.monotonic() - began
+            # What is saved at the end must know of the validation there.
+            if self.checkpointer.due(self.progress.step) and self.progress.step < end:
+                self._save(self._judged())
+            began = time.monotonic()
+
+    def _validate(self, validation: Validation) -> dict[str, float]:
+        average_statistics(self.parts.model)
+        judged = judge(Roc.of(*predict(self.parts.model, validation.reader, self.parts.device)))
+        return {"auc": judged.auc, "logloss": judged.logloss, "ne": judged.ne}
+
+    def _cut(self) -> float:
+        validation = self.parts.validation
+        return 1.0 if validation is None else validation.rules.factor(self.progress.validations)
+
+    def _save(self, figures: dict[str, float]) -> None:
+        average_statistics(self.parts.model)
+        self.checkpointer.save(self.state, self.progress.step, figures)
+        self._since_save = RunningLoss()
+
+    def _steps(self, end: int) -> Iterator[Step]:
         """One training step after the other, each with its batch and its log loss and click rate over all ranks, `[2]`."""
         parts = self.parts
         if parts.overlap:
-            return overlapped_steps(parts.model, self._forward, self._optimizer, parts.device, self._batches())
-        return plain_steps(self._forward, self._optimizer, parts.device, self._batches())
+            return overlapped_steps(parts.model, self._forward, self._optimizer, parts.device, self._batches(end))
+        return plain_steps(self._forward, self._optimizer, parts.device, self._batches(end))
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self, end: int) -> Iterator[Batch]:
         """The reader's batches, looked at before they leave the host; where the reader stands after each is kept for checkpoints."""
-        for batch in self._awaited(self.parts.reader):
+        for batch in self._awaited(self.parts.reader.until(end)):
             if not self._reader_states:
                 check_features(batch.sparse, list(self._table_rows))
             check_ids(batch.sparse, self._table_rows)
             self._reader_states[batch.index] = self.parts.reader.state_dict()
             yield batch
 
-    def _awaited(self, reader: ShardReader) -> Iterator[Batch]:
+    def _awaited(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches, and the time that is spent waiting for them."""
-        batches = iter(reader)
         while True:
             asked = time.monotonic()
             batch = next(batches, None)
@@ -167,6 +212,18 @@ def predict(model: nn.Module, reader: ShardReader, device: torch.device) -> tupl
             probabilities.append(torch.sigmoid(logits[: batch.valid]).cpu())
             labels.append(batch.labels[: batch.valid])
     return gather_rows(torch.cat(probabilities)), gather_rows(torch.cat(labels))
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Give all ranks the mean of their running statistics: batch normalisation gathers them rank by rank."""
+    if dist.get_world_size() == 1:
+        return
+    for module in model.modules():
+        if isinstance(module, BatchNorm | nn.BatchNorm1d):
+            for buffer in module.buffers(recurse=False):
+                if buffer.is_floating_point():
+                    dist.all_reduce(buffer)
+                    buffer /= dist.get_world_size()
 
 
 def _mean_over_ranks(values: Tensor) -> Tensor:

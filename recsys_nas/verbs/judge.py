@@ -23,6 +23,28 @@ def _compare(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--model", required=True, help="a model that the run has trained, such as found")
+    parser.add_argument("--days", required=True, help="days to judge it on, as 5 or 0-4 or 0,2")
+    parser.add_argument("--seed", type=int, help="which of its trainings (default: the first of retrain.seeds)")
+    add_json(parser)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from recsys_nas.config import parse_days
+    from recsys_nas.jobs.assembly import Run
+    from recsys_nas.jobs.environment import process_group
+    from recsys_nas.jobs.evaluate import evaluate, evaluation_text
+
+    run, days = Run.open(run_folder(arguments.run)), parse_days(arguments.days, "--days")
+    seed = run.config.retrain.seeds[0] if arguments.seed is None else arguments.seed
+    with run.staged(days) as run, process_group() as ranks:
+        record = evaluate(run, arguments.model, seed, days, ranks)
+    print_json(record) if arguments.json else print(evaluation_text(record))
+    return SUCCESS
+
+
 def _report(arguments: argparse.Namespace) -> int:
     from recsys_nas.report.page import write_report
 
@@ -83,6 +105,13 @@ VERBS = (
         ("recsys-nas compare runs/demo", "recsys-nas compare runs/demo --json"),
         _compare_options,
         _compare,
+    ),
+    Verb(
+        "evaluate",
+        "judge a trained model on given days: AUC, log loss, NE and calibration, with intervals",
+        ("recsys-nas evaluate runs/demo --model found --days 4-5",),
+        _evaluate_options,
+        _evaluate,
     ),
     Verb("report", "write report.html and report.md from the run folder", ("recsys-nas report runs/demo",), add_run, _report),
     Verb(

@@ -1,11 +1,13 @@
-"""FinalMLP: two MLPs whose outputs meet in a bilinear form (Mao et al., 2023)."""
+"""FinalMLP: two MLPs, each on features that gates select for it, whose outputs meet in a bilinear form (Mao et al., 2023)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recsys_nas.zoo.fields import Fields
 from recsys_nas.zoo.mlp import DEEP, mlp_layers
@@ -34,8 +36,38 @@ class BilinearFusion(nn.Module):
         return linear + products.unsqueeze(1)
 
 
+class FeatureSelection(nn.Module):
+    """`2 sigmoid(MLP(context)) * features` `[B, F, D]`: the features as the embedding of one field, the context, weighs them.
+
+    The published code looks the context up in a second table of its own; here it is the field's embedding.
+    """
+
+    def __init__(self, features: int, embedding_dim: int, context: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.context = context
+        layers: list[nn.Module] = []
+        for before, after in pairwise([embedding_dim, *hidden]):
+            layers += [nn.Linear(before, after), _GateReLU()]
+        self.gate = nn.Sequential(*layers, nn.Linear(hidden[-1], features), nn.Sigmoid())
+
+    def forward(self, fields: Tensor) -> Tensor:
+        selected: Tensor = 2 * self.gate(fields[:, self.context]) * fields.flatten(1)
+        return selected
+
+
+class _GateReLU(nn.Module):
+    """A ReLU that stays bare: gates are normalised neither by batches nor by dropout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x)
+
+
 class FinalMlp(nn.Module):
-    """Two MLPs on the same fields, fused; without feature selection, whose contexts are columns of one data set."""
+    """Two MLPs on the same fields, fused.
+
+    `contexts`: for feature selection, the field that decides for each of the two (they are columns of one data set, hence none by
+    default); `gate_hidden` the hidden layers of its gates.
+    """
 
     def __init__(
         self,
@@ -45,15 +77,20 @@ class FinalMlp(nn.Module):
         first: Sequence[int] = DEEP,
         second: Sequence[int] = (1000,),
         num_heads: int = 200,
+        contexts: Sequence[int] = (),
+        gate_hidden: Sequence[int] = (800,),
     ) -> None:
         super().__init__()
         width = (num_dense + num_sparse) * embedding_dim
         self.fields = Fields(num_dense, embedding_dim)
+        gates = [FeatureSelection(width, embedding_dim, num_dense + context, gate_hidden) for context in contexts]
+        self.selections = nn.ModuleList(gates or [nn.Flatten(), nn.Flatten()])
         self.first = mlp_layers(width, first)
         self.second = mlp_layers(width, second)
         self.fusion = BilinearFusion(first[-1], second[-1], num_heads)
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
-        x = self.fields(dense, tokens).flatten(1)
-        logits: Tensor = self.fusion(self.first(x), self.second(x))
+        fields = self.fields(dense, tokens)
+        first, second = (selection(fields) for selection in self.selections)
+        logits: Tensor = self.fusion(self.first(first), self.second(second))
         return logits.squeeze(1)

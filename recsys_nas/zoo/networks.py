@@ -16,7 +16,7 @@ from recsys_nas.zoo.finalmlp import FinalMlp
 from recsys_nas.zoo.mlp import Mlp
 from recsys_nas.zoo.wukong import Wukong
 
-Builder = Callable[[int, int, int], nn.Module]
+Builder = Callable[..., nn.Module]
 
 
 def _architecture(name: str) -> Builder:
@@ -37,4 +37,4 @@ NETWORKS: dict[str, Builder] = {
     "finalmlp": FinalMlp,
     "wukong": Wukong,
 } | {name: _architecture(name) for name in ARCHITECTURES}
-"""By the names of `recsys_nas.zoo.catalogue.MODELS`, from (num_dense, num_sparse, embedding_dim)."""
+"""By the names of `recsys_nas.zoo.catalogue.MODELS`, from (num_dense, num_sparse, embedding_dim) and, by name, sizes of its own."""

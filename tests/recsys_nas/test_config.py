@@ -24,6 +24,7 @@ SETTINGS = [
     "data.test_day",
     "data.train_days",
     "data.truth",
+    "data.valid_days",
     "embedding.ddr_gb",
     "embedding.device",
     "embedding.dim",
@@ -60,19 +61,31 @@ SETTINGS = [
     "launch.timeout_minutes",
     "name",
     "output",
+    "retrain.batch_norm",
     "retrain.batch_size",
     "retrain.checkpoint_best",
     "retrain.checkpoint_every_steps",
     "retrain.checkpoint_keep",
+    "retrain.clip_norm",
+    "retrain.dropout",
     "retrain.epochs",
     "retrain.eps",
+    "retrain.hold_epochs",
+    "retrain.initialisation",
     "retrain.learning_rate",
+    "retrain.lr_cut",
     "retrain.lr_decay",
     "retrain.lr_final_share",
     "retrain.lr_power",
     "retrain.lr_warmup_share",
     "retrain.models",
+    "retrain.monitor",
+    "retrain.patience",
+    "retrain.progressive",
+    "retrain.random_controls",
     "retrain.seeds",
+    "retrain.shuffle",
+    "retrain.sizes",
     "retrain.weight_decay",
     "search.aggregation",
     "search.alpha_betas",
@@ -83,6 +96,7 @@ SETTINGS = [
     "search.checkpoint_best",
     "search.checkpoint_every_steps",
     "search.checkpoint_keep",
+    "search.clip_norm",
     "search.cost_weight",
     "search.eps",
     "search.learning_rate",
@@ -226,7 +240,10 @@ def test_odd_values_survive_the_way_through_toml(name: str, rate: float, seeds: 
         ("[space]\ndense_modules = [1]", "space.dense_modules.0 = 1: "),
         ("[space]\nname = 'nasrec'", "space.name = 'nasrec': Input should be 'distdnas'"),
         ("[search]\naggregation = 'median'", "search.aggregation = 'median': Input should be 'mean'"),
-        ("[embedding]\noptimizer = 'adam'", "embedding.optimizer = 'adam': choose one of rowwise_adagrad, adagrad, sgd (this one works"),
+        (
+            "[embedding]\noptimizer = 'lamb'",
+            "embedding.optimizer = 'lamb': choose one of rowwise_adagrad, adagrad, sgd, adam (this one works",
+        ),
         (
             "[embedding.tables.C1]\nshardin = ['row_wise']",
             "unknown key embedding.tables.C1.shardin; did you mean embedding.tables.C1.sharding?",
@@ -308,60 +325,6 @@ def test_the_test_day_may_not_be_trained_or_searched_on(tmp_path: Path) -> None:
     for name in ("search_days", "train_days"):
         with pytest.raises(ConfigError, match=rf"data\.{name} = '0-2' holds the test day 1"):
             read("[data]\ntest_day = 1\nsearch_days = '0'\ntrain_days = '0'", tmp_path, f"data.{name}=0-2")
-
-
-@pytest.mark.parametrize(
-    ("override", "key", "value"),
-    [
-        ("search.batch_size=1024", "search.batch_size", 1024),
-        ("search.cost_weight=1e-3", "search.cost_weight", 1e-3),
-        ("search.cost_weight=0", "search.cost_weight", 0.0),
-        ("data.search_days=0-3", "data.search_days", "0-3"),
-        ('data.search_days="3"', "data.search_days", "3"),
-        ("data.shards=a/b=c", "data.shards", "a/b=c"),
-        ("name=trial-7", "name", "trial-7"),
-        ("name=", "name", None),
-        ("retrain.seeds=[3, 4]", "retrain.seeds", (3, 4)),
-        ('space.dense_modules=["fm"]', "space.dense_modules", ("fm",)),
-        ("space.sparse_modules=[]", "space.sparse_modules", ()),
-        ("launch.scheduler_options.partition=gpu", "launch.scheduler_options", {"partition": "gpu"}),
-        ('launch.scheduler_options={partition = "gpu"}', "launch.scheduler_options", {"partition": "gpu"}),
-    ],
-)
-def test_overrides_are_read_as_toml_or_as_words(tmp_path: Path, override: str, key: str, value: Any) -> None:
-    if value is None:
-        with pytest.raises(ConfigError, match="name = ''"):
-            read("", tmp_path, override)
-        return
-    told: Any = read("", tmp_path, override)
-    for part in key.split("."):
-        told = getattr(told, part)
-    assert told == value
-    assert type(told) is type(value)
-
-
-def test_overrides_go_before_the_file_and_the_last_one_wins(tmp_path: Path) -> None:
-    text = "[search]\nbatch_size = 1\nthreshold = 0.4\n[launch.scheduler_options]\na = '1'\nb = '2'"
-    config = read(text, tmp_path, "search.batch_size=2", "search.batch_size=3", 'launch.scheduler_options.b="9"')
-    assert (config.search.batch_size, config.search.threshold) == (3, 0.4)
-    assert config.launch.scheduler_options == {"a": "1", "b": "9"}
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("search.batch_size", "override 'search.batch_size': write it as section.key=value"),
-        ("=3", "override '=3': write it as section.key=value"),
-        ("search.batch_size.x=3", "override 'search.batch_size.x=3': batch_size is a value, not a section"),
-        ("search.batchsize=3", "unknown key search.batchsize; did you mean search.batch_size?"),
-        ("search.batch_size=many", "search.batch_size = 'many': "),
-        ("search=3", "search = 3: must be a section"),
-    ],
-)
-def test_a_bad_override_is_named(tmp_path: Path, override: str, message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read("[search]\nbatch_size = 1", tmp_path, override)
-    assert message in str(caught.value)
 
 
 def test_a_file_that_is_no_config_is_named(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from recsys_nas.config import Config, DataConfig, RetrainConfig, SpaceConfig, to_toml
+from recsys_nas.config import Config, DataConfig, SpaceConfig, to_toml
 from recsys_nas.space import Gate, space_from_config
+from recsys_nas.training.retraining import RetrainConfig
 
 TEST_ROWS, TEST_POSITIVES = 200_000, 51_240
 BAYES_BY_ORDER = {"1": {"auc": 0.7086, "logloss": 0.4993}, "2": {"auc": 0.7764, "logloss": 0.4752}}

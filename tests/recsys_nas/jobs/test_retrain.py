@@ -12,7 +12,8 @@ from data_prep.atomic import write_json
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.retrain import build_network, retrain
+from recsys_nas.jobs.networks import build_network
+from recsys_nas.jobs.retrain import retrain
 from recsys_nas.space import Architecture, Block
 
 FM = Architecture(2, 3, 4, (Block.reading((0,), ("fm",), 8),), (1,))
