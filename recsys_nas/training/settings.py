@@ -8,13 +8,16 @@ from typing import ClassVar, Literal
 
 from recsys_nas.training.schedules import Decay, Schedule
 
+Precision = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The dense half's Adam, the schedule of all learning rates (tables and alphas too), and what checkpoints are kept.
 
     `lr_...` are as in `recsys_nas.training.schedules.Schedule`. `checkpoint_keep`: how many of the newest are kept;
-    `checkpoint_best` keeps beside them the one with the lowest loss (or NE) on the rows before it.
+    `checkpoint_best` keeps beside them the one with the lowest loss (or NE) on the rows before it. `precision` and `compile`:
+    how the dense half computes (`recsys_nas.training.computation`).
     """
 
     section: ClassVar[str] = "training"
@@ -29,6 +32,8 @@ class TrainingConfig:
     checkpoint_every_steps: int = 200
     checkpoint_keep: int = 2
     checkpoint_best: Literal["", "loss", "ne"] = ""
+    precision: Precision = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "eps", "lr_power", "checkpoint_every_steps", "checkpoint_keep"):
