@@ -134,6 +134,11 @@ class SearchConfig(TrainingConfig):
             raise ValueError(f"search.alpha_betas = {list(self.alpha_betas)}: both must lie in [0, 1)")
         if not 0 <= self.cost_weight < math.inf:
             raise ValueError(f"search.cost_weight = {self.cost_weight}: must be 0 or more")
+        if self.compile and self.strategy != "dnas":
+            raise ValueError(
+                f"search.compile = true: search.strategy = {self.strategy!r} trains another network in every trial or step, "
+                'and each would be compiled anew; leave it out, or search by "dnas"'
+            )
 
     @property
     def day_result(self) -> str:

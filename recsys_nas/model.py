@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recsys_nas.modules import LAYERS, Inputs, InteractionModule, Shape
 from recsys_nas.modules.base import bias, weight
 from recsys_nas.modules.mergers import DenseToTokens, TokensToDense
 from recsys_nas.modules.normalised import NormalisedModule
+from recsys_nas.precision import linear_outside_autocast
 from recsys_nas.space import PORTS, STREAM_OF, Architecture, Gate, ModuleChoice, Port
 
 MERGE_TO_DENSE, MERGE_TO_TOKENS = "merge_to_dense", "merge_to_tokens"
@@ -74,9 +74,9 @@ class InteractionArch(nn.Module):
         read, raw = self.last_features(dense, tokens, gates)
         logits: Tensor = self.bias
         if self.head.shape[1]:
-            logits = logits + F.linear(read, self.head)
+            logits = logits + linear_outside_autocast(read, self.head)
         if self.skip is not None:
-            logits = logits + F.linear(raw, self.skip)
+            logits = logits + linear_outside_autocast(raw, self.skip)
         return logits.squeeze(1)
 
     def last_features(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> tuple[Tensor, Tensor]:

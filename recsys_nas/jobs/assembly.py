@@ -30,6 +30,7 @@ from recsys_nas.jobs.environment import Ranks
 from recsys_nas.judged_days import scored_days
 from recsys_nas.space import SearchSpace, space_from_config
 from recsys_nas.training.checkpoint import Checkpointer, NoCheckpoints, Retention
+from recsys_nas.training.computation import Computation
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.reader import ReaderOptions, ShardReader
 from recsys_nas.training.settings import TrainingConfig
@@ -130,9 +131,11 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
     """
     names, embedding, training = [feature.name for feature in run.schema.categorical], run.config.embedding, recipe.training
     recipe.network.to(ranks.device)
+    computation = Computation.of(training)
 
     def build(tables: EmbeddingBagCollection) -> CtrModel:
-        return recipe.model(tables, names, recipe.network, embedding.decay_of_lookups, averages(run.schema, embedding))
+        lookups = averages(run.schema, embedding)
+        return recipe.model(tables, names, recipe.network, embedding.decay_of_lookups, lookups, computation)
 
     sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size, run.mean_lengths)
     if ranks.is_first and folder is not None:

@@ -17,7 +17,10 @@ class EmbeddedFC(RectifiedModule):
         self.bias = bias(shape.out)
 
     def linear(self, inputs: Inputs) -> Tensor:
-        return F.linear(inputs.tokens.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
+        mixed = F.linear(inputs.tokens.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
+        # What reads the tokens copies them into order anyway; rectified before that, the backward pass meets two layouts, and takes
+        # up to half as long again.
+        return mixed.contiguous()
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         out = slice(part.out)

@@ -39,6 +39,7 @@ class GatedNetwork(nn.Module):
         values = torch.sigmoid((self.alphas + noise) / self.temperature)
         return self.interaction(dense, tokens, dict(zip(self.space.gates, values.unbind(1), strict=True)))
 
+    @torch.compiler.disable
     def _noise(self, step: int, step_rows: int) -> Tensor:
         """Logistic noise `[step_rows, gates]`, keyed by seed and step alone: the same after a resume and for any world size."""
         # Not torch.Generator: on CPU it heeds only the lower 32 bits of a seed, so seed and step would not both fit.

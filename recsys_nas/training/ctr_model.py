@@ -12,6 +12,7 @@ from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
 
 from embeddings.decay import decayed
 from embeddings.tables import mean_of_sums, tokens_by_name
+from recsys_nas.training.computation import PLAIN, Computation, Computed
 from recsys_nas.training.reader import Batch
 
 
@@ -19,20 +20,27 @@ class CtrModel(nn.Module):
     """Looks a batch up and hands it to `network`, a module from `[B, I]` and `[B, F, D]` to logits `[B]`.
 
     `names` are the features in the network's order, `weight_decay` that of the tables. `average` where the tables return sums
-    of lists and the network is to see means (`embeddings.sharding.averages`).
+    of lists and the network is to see means (`embeddings.sharding.averages`). `computation`: how the network is called.
     """
 
     def __init__(
-        self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0, average: bool = False
+        self,
+        tables: EmbeddingBagCollection,
+        names: list[str],
+        network: nn.Module,
+        weight_decay: float = 0.0,
+        average: bool = False,
+        computation: Computation = PLAIN,
     ) -> None:
         super().__init__()
         self.tables = tables
         self.names = names
         self.network = network
+        self.computed = Computed(network, computation)
         self.tokens = _Tokens(names, weight_decay, average)
 
     def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.network(batch.dense, self.tokens(self.tables(batch.sparse), batch.sparse))
+        logits: Tensor = self.computed(batch.dense, self.tokens(self.tables(batch.sparse), batch.sparse))
         return logits
 
     def embed(self, batch: Batch) -> Tensor:
@@ -46,14 +54,20 @@ class SearchModel(CtrModel):
     """The same with a network under search, which draws the noise of its gates from the step and the rows of the batch."""
 
     def __init__(
-        self, tables: EmbeddingBagCollection, names: list[str], network: nn.Module, weight_decay: float = 0.0, average: bool = False
+        self,
+        tables: EmbeddingBagCollection,
+        names: list[str],
+        network: nn.Module,
+        weight_decay: float = 0.0,
+        average: bool = False,
+        computation: Computation = PLAIN,
     ) -> None:
-        super().__init__(tables, names, network, weight_decay, average)
+        super().__init__(tables, names, network, weight_decay, average, computation)
         self.rows = _RowsOfStep()
 
     def forward(self, batch: Batch) -> Tensor:
         tokens = self.tokens(self.tables(batch.sparse), batch.sparse)
-        logits: Tensor = self.network(batch.dense, tokens, batch.index, self.rows(batch), batch.step_rows)
+        logits: Tensor = self.computed(batch.dense, tokens, batch.index, self.rows(batch), batch.step_rows)
         return logits
 
 
@@ -62,7 +76,7 @@ class SupernetModel(CtrModel):
 
     def forward(self, batch: Batch) -> Tensor:
         tokens = self.tokens(self.tables(batch.sparse), batch.sparse)
-        logits: Tensor = self.network(batch.dense, tokens, batch.labels, batch.index)
+        logits: Tensor = self.computed(batch.dense, tokens, batch.labels, batch.index)
         return logits
 
 

@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 from recsys_nas.training.schedules import Decay, Schedule
 
+Precision = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -15,7 +17,8 @@ class TrainingConfig:
 
     `clip_norm`: the largest norm of all gradients together (0: none), those of fused tables left out, which are spent at once.
     `lr_...` are as in `recsys_nas.training.schedules.Schedule`. `checkpoint_keep`: how many of the newest are kept;
-    `checkpoint_best` keeps beside them the one with the lowest loss (or NE) on the rows before it.
+    `checkpoint_best` keeps beside them the one with the lowest loss (or NE) on the rows before it. `precision` and `compile`:
+    how the dense half computes (`recsys_nas.training.computation`).
     """
 
     section: ClassVar[str] = "training"
@@ -31,6 +34,8 @@ class TrainingConfig:
     checkpoint_every_steps: int = 200
     checkpoint_keep: int = 2
     checkpoint_best: Literal["", "loss", "ne"] = ""
+    precision: Precision = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "eps", "lr_power", "checkpoint_every_steps", "checkpoint_keep"):

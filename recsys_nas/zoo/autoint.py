@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys_nas.precision import LogitLayer
 from recsys_nas.zoo.fields import Fields, FirstOrder
 from recsys_nas.zoo.mlp import DEEP, Mlp
 
@@ -57,7 +58,7 @@ class AutoIntPlus(nn.Module):
         self.attention = nn.Sequential(
             *(InteractingLayer(before, after, num_heads) for before, after in zip(widths, attention_dims, strict=False))
         )
-        self.head = nn.Linear(num_fields * widths[-1], 1)
+        self.head = LogitLayer(num_fields * widths[-1], 1)
         self.deep = Mlp(0, num_fields, embedding_dim, hidden)
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recsys_nas.precision import LogitLayer
 from recsys_nas.zoo.mlp import DEEP, mlp_layers
 
 
@@ -18,7 +19,7 @@ class DcnV2(nn.Module):
         width = num_dense + num_sparse * embedding_dim
         self.crosses = nn.ModuleList(nn.Linear(width, width) for _ in range(crosses))
         self.deep = mlp_layers(width, hidden)
-        self.head = nn.Linear(width + hidden[-1], 1)
+        self.head = LogitLayer(width + hidden[-1], 1)
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
         x0 = torch.cat([dense, tokens.flatten(1)], dim=1)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torchrec.models.dlrm import DenseArch, InteractionArch, OverArch
+from torchrec.models.dlrm import DenseArch, InteractionArch
+from torchrec.modules.mlp import MLP
+
+from recsys_nas.precision import LogitLayer
 
 
 class Dlrm(nn.Module):
@@ -23,7 +26,8 @@ class Dlrm(nn.Module):
         self.dense_arch = DenseArch(num_dense, [*bottom, embedding_dim])
         self.interaction = InteractionArch(num_sparse)
         pairs = (num_sparse + 1) * num_sparse // 2
-        self.over_arch = OverArch(embedding_dim + pairs, [*top, 1])
+        # TorchRec's OverArch, its last layer kept in float32.
+        self.over_arch = nn.Sequential(MLP(embedding_dim + pairs, [*top], bias=True, activation="relu"), LogitLayer(top[-1], 1))
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
         logits: Tensor = self.over_arch(self.interaction(self.dense_arch(dense), tokens))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recsys_nas.precision import LogitLayer
 from recsys_nas.zoo.fields import Fields, FirstOrder
 from recsys_nas.zoo.mlp import DEEP, Mlp
 
@@ -56,7 +57,7 @@ class CompressedInteractionNetwork(nn.Module):
         super().__init__()
         widths = [fields, *maps]
         self.layers = nn.ModuleList(nn.Linear(fields * before, after) for before, after in zip(widths, maps, strict=False))
-        self.head = nn.Linear(sum(maps), 1)
+        self.head = LogitLayer(sum(maps), 1)
 
     def forward(self, fields: Tensor) -> Tensor:
         hidden, pooled = fields, []

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recsys_nas.precision import LogitLayer
+
 VECTOR_SCALE = 0.01
 
 
@@ -33,7 +35,7 @@ class FirstOrder(nn.Module):
 
     def __init__(self, num_dense: int, num_sparse: int, embedding_dim: int) -> None:
         super().__init__()
-        self.weights = nn.Linear(num_dense + num_sparse * embedding_dim, 1)
+        self.weights = LogitLayer(num_dense + num_sparse * embedding_dim, 1)
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
         weighted: Tensor = self.weights(torch.cat([dense, tokens.flatten(1)], dim=1))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys_nas.precision import outside_autocast
 from recsys_nas.zoo.fields import Fields
 from recsys_nas.zoo.mlp import DEEP, mlp_layers
 
@@ -28,6 +29,10 @@ class BilinearFusion(nn.Module):
             nn.init.xavier_normal_(head)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        with outside_autocast(left):
+            return self._logits(left.to(self.bilinear.dtype), right.to(self.bilinear.dtype))
+
+    def _logits(self, left: Tensor, right: Tensor) -> Tensor:
         # Heads first: one matrix product a head, whatever the batch.
         heads = left.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
         mixed = torch.bmm(heads, self.bilinear).transpose(0, 1)

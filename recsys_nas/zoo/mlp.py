@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recsys_nas.precision import LogitLayer
+
 DEEP = (400, 400, 400)
 """The MLP of BARS on Criteo_x1 (ranking/ctr/DNN/DNN_criteo_x1), which most of the zoo shares."""
 
@@ -26,7 +28,7 @@ class Mlp(nn.Module):
     def __init__(self, num_dense: int, num_sparse: int, embedding_dim: int, hidden: Sequence[int] = DEEP) -> None:
         super().__init__()
         self.layers = mlp_layers(num_dense + num_sparse * embedding_dim, hidden)
-        self.head = nn.Linear(hidden[-1], 1)
+        self.head = LogitLayer(hidden[-1], 1)
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
         logits: Tensor = self.head(self.layers(torch.cat([dense, tokens.flatten(1)], dim=1)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from recsys_nas.precision import LogitLayer
 from recsys_nas.zoo.fields import Fields
 from recsys_nas.zoo.mlp import mlp_layers
 
@@ -71,7 +72,7 @@ class Wukong(nn.Module):
         widths = [num_dense + num_sparse] + [out] * setting.layers
         self.fields = Fields(num_dense, embedding_dim)
         self.layers = nn.Sequential(*(WukongLayer(width, embedding_dim, setting) for width in widths[:-1]))
-        self.head = nn.Sequential(mlp_layers(out * embedding_dim, setting.head_hidden), nn.Linear(setting.head_hidden[-1], 1))
+        self.head = nn.Sequential(mlp_layers(out * embedding_dim, setting.head_hidden), LogitLayer(setting.head_hidden[-1], 1))
 
     def forward(self, dense: Tensor, tokens: Tensor) -> Tensor:
         logits: Tensor = self.head(self.layers(self.fields(dense, tokens)).flatten(1))

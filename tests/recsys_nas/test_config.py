@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_nas.config import Config, ConfigError, from_mapping, load_config, parse_days, to_toml
+from recsys_nas.config import Config, ConfigError, from_mapping, load_config, to_toml
 from recsys_nas.space import space_from_config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.toml"))
@@ -67,6 +67,7 @@ SETTINGS = [
     "retrain.checkpoint_every_steps",
     "retrain.checkpoint_keep",
     "retrain.clip_norm",
+    "retrain.compile",
     "retrain.dropout",
     "retrain.epochs",
     "retrain.eps",
@@ -81,6 +82,7 @@ SETTINGS = [
     "retrain.models",
     "retrain.monitor",
     "retrain.patience",
+    "retrain.precision",
     "retrain.progressive",
     "retrain.random_controls",
     "retrain.seeds",
@@ -97,6 +99,7 @@ SETTINGS = [
     "search.checkpoint_every_steps",
     "search.checkpoint_keep",
     "search.clip_norm",
+    "search.compile",
     "search.cost_weight",
     "search.eps",
     "search.learning_rate",
@@ -105,6 +108,7 @@ SETTINGS = [
     "search.lr_power",
     "search.lr_warmup_share",
     "search.max_rows",
+    "search.precision",
     "search.strategy",
     "search.temperature",
     "search.threshold",
@@ -337,24 +341,3 @@ def test_a_file_that_is_no_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b"name = '\xe4'")
     with pytest.raises(ConfigError, match=r"latin\.toml is not valid TOML: "):
         load_config(tmp_path / "latin.toml")
-
-
-@pytest.mark.parametrize(
-    ("text", "days"),
-    [
-        ("0-4", (0, 1, 2, 3, 4)),
-        ("3", (3,)),
-        ("2-2", (2,)),
-        ("5,0-1", (0, 1, 5)),
-        (" 0 - 1 , 4 ", (0, 1, 4)),
-        ("1,0-2,1", (0, 1, 2)),
-        ("10", (10,)),
-    ],
-)
-def test_days_are_parsed(text: str, days: tuple[int, ...]) -> None:
-    assert parse_days(text, "here") == days
-
-
-def test_an_error_in_days_names_the_place_and_the_way_to_write_them() -> None:
-    with pytest.raises(ValueError, match=r"^retrain\.days = '4-': write days as '0-4' or '0,2,5'$"):
-        parse_days("4-", "retrain.days")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from random import Random
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from recsys_nas.cost import dense_flops
+from recsys_nas.path_training import Path
 from recsys_nas.space import NAMED_SPACES, Architecture, SearchSpace
 from recsys_nas.supernet import Supernet
 from tests.recsys_nas.random_networks import assert_equal_to_rounding, inputs, randomise
@@ -89,22 +91,54 @@ def test_a_path_costs_what_the_stand_alone_network_costs(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("normalisation", ["", "none"])
 @pytest.mark.parametrize("name", NAMED_SPACES)
-def test_members_equal_their_extracted_networks_at_full_size(name: str) -> None:
-    space = SearchSpace(13, 26, 16, NAMED_SPACES[name])
+def test_members_equal_their_extracted_networks_at_full_size(name: str, normalisation: str) -> None:
+    """Logits and gradients within 1e-10 in float64 (its rounding) and 1e-5 in float32. Gradients are taken by the leaves of a path;
+    full-size ones, compared above at small sizes, would take gigabytes."""
+    space = full_size(name, normalisation)
     torch.manual_seed(0)
-    supernet = Supernet(space.full())
-    generator, batch = Random(name), inputs(space, 4, torch.float32)
-    for _ in range(MEMBERS):
+    supernets = {torch.float32: Supernet(space.full())}
+    supernets[torch.float64] = deepcopy(supernets[torch.float32]).double()
+    generator = Random(name + normalisation)
+    for _ in range(MEMBERS // 2):
         member = space.sample(generator)
-        with torch.no_grad():
-            torch.testing.assert_close(supernet(*batch, member), supernet.extract(member)(*batch), rtol=1e-5, atol=1e-5)
+        for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+            compare_slices(supernets[dtype], member, inputs(space, 4, dtype), tolerance)
+
+
+def full_size(name: str, normalisation: str = "") -> SearchSpace:
+    rules = NAMED_SPACES[name]
+    return SearchSpace(13, 26, 16, replace(rules, normalisation=normalisation) if normalisation else rules)  # type: ignore[arg-type]
+
+
+def compare_slices(supernet: Supernet, member: Architecture, batch: tuple[Tensor, Tensor], tolerance: float) -> None:
+    """As `compare`, with the gradients of a path."""
+    path, derived = Path(supernet, member), supernet.extract(member)
+    logits, gradients = [], []
+    for run, weights in ((path, path.leaves), (derived, dict(derived.named_parameters()))):
+        leaves = [value.clone().requires_grad_() for value in batch]
+        logits.append(run(*leaves))
+        by_name = dict(sorted(weights.items())) | dict(zip(("dense", "tokens"), leaves, strict=True))
+        found = torch.autograd.grad(logits[-1].square().mean(), list(by_name.values()), allow_unused=True)
+        gradients.append(dict(zip(by_name, found, strict=True)))
+    logits.append(supernet(*batch, member))
+    for other in logits[1:]:
+        torch.testing.assert_close(other, logits[0], rtol=tolerance, atol=tolerance)
+    shared, alone = gradients
+    assert shared.keys() == alone.keys()
+    assert any(gradient is not None and gradient.any() for gradient in shared.values())
+    for name, gradient in shared.items():
+        other = alone[name]
+        # An entry near zero is a sum of large ones, and is as exact as these.
+        bound = tolerance if other is None else tolerance * max(1.0, float(other.abs().max()))
+        torch.testing.assert_close(gradient, other, rtol=tolerance, atol=bound, msg=(name + ": {}").format)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED_SPACES)
 def test_the_cost_is_torchs_count_at_full_size(name: str) -> None:
-    space, generator = SearchSpace(13, 26, 16, NAMED_SPACES[name]), Random(name)
+    space, generator = full_size(name), Random(name)
     supernet, batch = Supernet(space.full()), inputs(space, 2, torch.float32)
     for _ in range(MEMBERS):
         member = space.sample(generator)

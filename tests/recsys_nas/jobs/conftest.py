@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from recsys_nas.config import from_mapping, to_toml
+from recsys_nas.config import from_mapping, load_config, to_toml
 from tests.fabricated_shards import write_shards
 
 
@@ -34,6 +35,12 @@ def write_run(folder: Path, lists: bool = False) -> Path:
     config.run_folder.mkdir()
     (config.run_folder / "config.toml").write_text(to_toml(config))
     return config.run_folder
+
+
+def set_options(run_folder: Path, section: str, **values: object) -> None:
+    """Change a section of the run's config."""
+    overrides = [f"{section}.{name}={json.dumps(value)}" for name, value in values.items()]
+    (run_folder / "config.toml").write_text(to_toml(load_config(run_folder / "config.toml", overrides)))
 
 
 @pytest.fixture

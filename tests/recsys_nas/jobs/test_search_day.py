@@ -19,7 +19,7 @@ from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.search_day import CostAware, search_day
 from tests.data_prep.folder_handler import FolderHandler
-from tests.recsys_nas.jobs.conftest import write_run
+from tests.recsys_nas.jobs.conftest import set_options, write_run
 
 
 def alphas(folder: Path, day: int = 0) -> dict[str, Any]:
@@ -63,9 +63,19 @@ def test_a_day_fetched_from_a_store_gives_the_same_result(tmp_path: Path, ranks:
     assert [path.name for path in (tmp_path / "scratch").glob("*/day=??")] == ["day=01"]
 
 
+COMPUTATIONS = [
+    pytest.param({}, id="plain"),
+    pytest.param({"precision": "bfloat16"}, id="bfloat16"),
+    pytest.param({"precision": "bfloat16", "compile": True}, id="compiled", marks=pytest.mark.slow),
+]
+"""How the dense half may compute, by options of its section."""
+
+
+@pytest.mark.parametrize("options", COMPUTATIONS)
 def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(
-    run_folder: Path, tmp_path: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
+    set_options(run_folder, "search", **options)
     search_day(Run.open(run_folder), 0, ranks)
     undisturbed = without_times(alphas(run_folder))
     shutil.rmtree(run_folder / "days")
@@ -121,7 +131,8 @@ def test_gates_rest_while_the_weights_warm_up_and_cost_pushes_them_down(run_fold
 
 
 @pytest.mark.slow
-def test_two_ranks_search_as_one(tmp_path: Path, run_folder: Path, ranks: Ranks) -> None:
+@pytest.mark.parametrize("options", COMPUTATIONS)
+def test_two_ranks_search_as_one(tmp_path: Path, run_folder: Path, ranks: Ranks, options: dict[str, Any]) -> None:
     other = tmp_path / "two"
     other.mkdir()
     folder = write_run(other)
@@ -133,6 +144,7 @@ def test_two_ranks_search_as_one(tmp_path: Path, run_folder: Path, ranks: Ranks)
             .replace("learning_rate = 0.05", "learning_rate = 0.5")
         )
         config.write_text(text.replace("learning_rate = 0.005", "learning_rate = 1e-5"))
+        set_options(config.parent, "search", **options)
     search_day(Run.open(run_folder), 0, ranks)
     command = [
         sys.executable,
