@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from rich.console import Console
 
@@ -28,6 +28,7 @@ from launch.queue import JobQueue
 from launch.resources import with_resource
 from launch.slurm import open_runner
 from launch.stop import Stop
+from launch.tracking import Tracking, open_tracking
 from recsys_nas.config import Config, load_config
 
 STAGES = ("search", "retrain", "compare")
@@ -104,15 +105,17 @@ def run(config: Config, stages: Sequence[str], console: Console, words: Sequence
     without = left_out(config)
     to_do = [job for job in jobs if not job.is_done and job.name not in without]
     room = slots(config.launch, len(jobs))
-    # What to type to do it again.
-    write_provenance(config.run_folder, config, ["torchx", "run", f"launch/{stages[0]}.py", *words])
+    command = ["torchx", "run", f"launch/{stages[0]}.py", *words]  # what to type to do it again
+    tracking = open_tracking(config.run_folder)
+    write_provenance(config.run_folder, config, command)
+    tracking.begun(asdict(config), command)
     tally = Tally(len(jobs) - len(without), room.jobs, sum(job.is_done for job in jobs))
     with open_runner() as runner, progress(console, tally) as shown:
         if jobs:
             shown.say(_plan(config, jobs, to_do, room))
             if spare := spare_gpus(config.launch):
                 shown.say(spare)
-        queue = JobQueue(runner, config.launch, room, config.run_folder / "logs", shown, stop)
+        queue = JobQueue(runner, config.launch, room, config.run_folder / "logs", tracking.watching(shown), stop)
         stop.listen()
         queue.run(to_do, after_each=lambda: _aggregate(config, queue, shown))
     failed = {name for name in queue.failures if not is_given_up(config, name)}
@@ -121,7 +124,7 @@ def run(config: Config, stages: Sequence[str], console: Console, words: Sequence
         return JOB_FAILED
     stop.check()
     if "compare" in stages:
-        _report(config)
+        _report(config, tracking)
     return 0
 
 
@@ -145,7 +148,7 @@ def _failed(jobs: Sequence[Job], failed: set[str]) -> str:
     return f"failed: {names}{then}; finished work is kept: mend the cause and run the same command again"
 
 
-def _report(config: Config) -> None:
+def _report(config: Config, tracking: Tracking) -> None:
     from recsys_nas.report.page import write_report
     from recsys_nas.report.results import write_results
     from recsys_nas.report.table import print_results
@@ -153,6 +156,7 @@ def _report(config: Config) -> None:
     run_folder = config.run_folder
     results = write_results(run_folder)
     report = write_report(run_folder)
+    tracking.compared(results["models"])
     print_results(results)
     print(f"results  {run_folder / 'results.json'}")
     print(f"report   {report}")

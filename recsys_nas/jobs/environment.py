@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -66,13 +67,21 @@ def process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def run_job(main: Callable[[], None]) -> None:
-    """Run a job's main function; bad input ends it with one line on stderr and exit code 2, and no rank outlives another's failure."""
+def run_job(main: Callable[[], None]) -> NoReturn:
+    """Run a job's main function and end the process.
+
+    Bad input ends it with one line on stderr and exit code 2, and no rank outlives another's failure.
+    """
     try:
         record(_after_the_first(main))()
     except (ConfigError, DataError, TableError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(USER_ERROR)
+    # All is written and closed. To take torch apart, module by module, would keep the devices for another second.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _after_the_first(main: Callable[[], None]) -> Callable[[], None]:

