@@ -53,7 +53,7 @@ def auc_against_flops(results: Record, sweep: Sequence[Record] = ()) -> Markup:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("dense FLOPs per example (log scale)")
         axes.set_ylabel("AUC on the test day")
-        _name_points(axes, [(flops[i], model["auc"]) for i, model in enumerate(models)], models)
+        _name_points(axes, models, [*sweep, *cloud])
         return svg.render(figure, "pareto", "AUC against dense FLOPs of every model; the figures are in the table above.")
 
 
@@ -100,11 +100,13 @@ def _limit_auc(axes: Axes, models: list[Record], bayes: Record | None) -> None:
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
-def _name_points(axes: Axes, points: Sequence[tuple[float, float]], models: list[Record]) -> None:
+def _name_points(axes: Axes, models: list[Record], nameless: list[Record]) -> None:
+    """Write the name of each model beside its point, clear of the others and of those that have none."""
+    points = [(_flops(model), model["auc"]) for model in models]
     pixels = [tuple(axes.transData.transform(point)) for point in points]
     sizes = [(svg.text_width(model["name"], 11.5), 13.0) for model in models]
     frame = axes.bbox
-    bars = []
+    bars = [Box(x - 4, y - 4, 8, 8) for x, y in (axes.transData.transform((_flops(model), model["auc"])) for model in nameless)]
     for (x, y), (_, auc), model in zip(pixels, points, models, strict=True):
         half = model["auc_ci95"] or 0
         top = axes.transData.transform((1, auc + half))[1]

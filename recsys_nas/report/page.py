@@ -14,6 +14,7 @@ from markupsafe import Markup
 from data_prep.atomic import write_text
 from recsys_nas.report import comparison_figures, quantities, search_figures
 from recsys_nas.report.architecture_picture import architecture_picture, space_blocks
+from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.mermaid import mermaid
 from recsys_nas.report.records import FOUND, Record, RunRecords, read_run
 from recsys_nas.report.trust import checks, limits
@@ -70,8 +71,8 @@ def _content(run: RunRecords) -> dict[str, Any]:
     found, *others = run.results["models"]
     return {
         "run": run,
-        "results": run.results | {"random": run.results.get("random")},
-        "random_flops": _between([network["dense_flops"] for network in comparison_figures.random_networks(run.results)]),
+        "results": run.results,
+        "random": _random_row(run.results),
         "found": found,
         "others": others,
         "verdict": judge(run.results),
@@ -99,9 +100,23 @@ def _figures(run: RunRecords) -> dict[str, Markup]:
     return figures
 
 
+def _random_row(results: Record) -> Record | None:
+    """The random controls as a row of the table: mean AUC and its interval over networks; None where none were trained."""
+    if not results.get("random"):
+        return None
+    aucs = results["random"]["auc"]
+    return {
+        "name": f"random, mean of {len(aucs)}",
+        "auc": statistics.fmean(aucs),
+        "auc_diff": results["random"]["found_auc"] - statistics.fmean(aucs),
+        "auc_ci95": half_width95(aucs),
+        "dense_flops": _between(results["random"]["dense_flops"]),
+    }
+
+
 def _between(values: list[float]) -> str:
-    """`48.0 k to 62.1 k`; empty for no values."""
-    return " to ".join(dict.fromkeys(quantities.count(bound(values)) for bound in (min, max))) if values else ""
+    """`48.0 k to 62.1 k`."""
+    return " to ".join(dict.fromkeys(quantities.count(bound(values)) for bound in (min, max)))
 
 
 def _cell(text: str) -> str:
@@ -111,7 +126,7 @@ def _cell(text: str) -> str:
 
 def _unbroken(text: str) -> str:
     """Keep a figure, its interval and its unit on one line."""
-    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%").replace("holds 0", "holds\u00a00")
 
 
 def _on_one_line(quantity: Callable[..., str]) -> Callable[..., str]:
