@@ -21,6 +21,7 @@ RUNTIME = [
     "rich>=14",  # progress and tables in the terminal
     "matplotlib>=3.10",  # figures of the report
     "jinja2>=3.1",  # the report page
+    "shtab>=1.7",  # completion for shells
     "setuptools>=78",  # the editable install, without network
     "urllib3<1.27",  # what torchx 0.7 can work with
 ]
@@ -38,6 +39,9 @@ DEVELOPMENT = [
     "scikit-learn>=1.7",  # an independent AUC and log loss to test ours against
     "ruff>=0.14",  # lint and format
     "mypy>=1.18",  # types
+    "sphinx>=9",  # docs/ as pages, without network: `make docs`
+    "myst-parser>=5",  # the Markdown of docs/, for Sphinx
+    "furo>=2025.9",  # their look, light and dark, wide and narrow
     "kubernetes>=31,<36",  # TorchX makes requests to a cluster with it, and tests read them, without a cluster; 36 brings aiohttp
 ]
 

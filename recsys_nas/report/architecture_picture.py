@@ -5,6 +5,7 @@ Every source has a lane at the left; an arrow leaves the lane for each block tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -13,26 +14,12 @@ from recsys_nas.report import svg
 from recsys_nas.report.quantities import share
 from recsys_nas.report.records import Record
 from recsys_nas.report.sheet import Point, Sheet
-from recsys_nas.space import Architecture, Block
+from recsys_nas.space import CATALOGUE, Architecture, Block
 
-_LANE, _BOX, _GAP, _LINE, _PAD, _WIRE = 15, 116, 8, 50, 10, 9
+_LANE, _BOX, _GAP, _LINE, _PAD, _WIRE = 15, 116, 8, 58, 10, 9
+_GROWTH = 60
+"""Pixels that a module with all of the FLOPs is higher than one with none."""
 _PER_LINE = 3
-
-
-@dataclass(frozen=True)
-class _Card:
-    """A stem, block or head: `lines` of modules of which some are `kept`, and the `sources` it reads, all by number of card."""
-
-    title: str
-    lines: list[list[str]]
-    kept: frozenset[str]
-    sources: tuple[int, ...]
-    number: int
-
-    @property
-    def height(self) -> float:
-        wired = 20 + _WIRE * len(self.sources)
-        return max(32 + _LINE * len(self.lines) + (4 if self.lines else 0), wired)
 
 
 @dataclass(frozen=True)
@@ -43,6 +30,30 @@ class _Module:
     gate: Record | None
     cost: float | None
     kept: bool
+
+    @property
+    def height(self) -> float:
+        """Modules are the higher the more they cost; those dropped are all the same."""
+        return _LINE - 8 + (_GROWTH * min(self.cost or 0, 1) if self.kept else 0)
+
+
+def _line_height(line: list[_Module]) -> float:
+    return 8 + max(module.height for module in line)
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A stem, block or head: `lines` of modules, and the `sources` it reads, by number of card."""
+
+    title: str
+    lines: list[list[_Module]]
+    sources: tuple[int, ...]
+    number: int
+
+    @property
+    def height(self) -> float:
+        wired = 20 + _WIRE * len(self.sources)
+        return max(32 + sum(map(_line_height, self.lines)) + (4 if self.lines else 0), wired)
 
 
 def space_blocks(architecture: Architecture, alphas: Record) -> tuple[int, ...]:
@@ -61,13 +72,18 @@ def space_blocks(architecture: Architecture, alphas: Record) -> tuple[int, ...]:
 
 
 def architecture_picture(architecture: Architecture, alphas: Record, module_costs: list[Record], dense_flops: float) -> Markup:
-    """The network top down. A module's bar is its share of `dense_flops`; modules that the search dropped are dashed.
+    """The network top down. A module is the higher, and its bar the longer, the larger its share of `dense_flops`; under its name
+    stands how it raises the order of interactions (`recsys_nas.space.modules`). Modules that the search dropped are dashed.
 
     `module_costs` and all numbers in the picture count blocks as the search space does.
     """
     gates = {(gate["block"], gate["module"]): gate for gate in alphas["gates"]}
     costs = {(cost["block"], cost["module"]): cost["flops"] / (dense_flops or 1) for cost in module_costs}
-    cards = _cards(architecture, alphas, space_blocks(architecture, alphas))
+
+    def module(number: int, name: str, kept: bool) -> _Module:
+        return _Module(name, gates.get((number, name)), costs.get((number, name)), kept)
+
+    cards = _cards(architecture, alphas, space_blocks(architecture, alphas), module)
     left = 14 + _LANE * (len(cards) - 1)
     width = left + 2 * _PAD + _PER_LINE * (_BOX + _GAP) - _GAP + 6
     height = sum(card.height + 18 for card in cards) - 8
@@ -77,33 +93,36 @@ def architecture_picture(architecture: Architecture, alphas: Record, module_cost
         for card in cards:
             sheet.box((left, tops[-1]), (width - left - 6, card.height), edge=svg.MUTED, radius=7)
             sheet.text((left + _PAD, tops[-1] + 16), card.title, bold=bool(card.lines), size=11.5)
-            for row, line in enumerate(card.lines):
-                for column, module in enumerate(line):
-                    corner = (left + _PAD + column * (_BOX + _GAP), tops[-1] + 30 + row * _LINE)
-                    key = (card.number, module)
-                    _draw_module(sheet, corner, _Module(module, gates.get(key), costs.get(key), module in card.kept))
+            top = tops[-1] + 30
+            for line in card.lines:
+                for column, drawn in enumerate(line):
+                    _draw_module(sheet, (left + _PAD + column * (_BOX + _GAP), top), drawn)
+                top += _line_height(line)
             tops.append(tops[-1] + card.height + 18)
         _draw_wires(sheet, cards, tops, left, skip=architecture.linear_skip)
         return sheet.render("architecture", _describe(cards))
 
 
-def _cards(architecture: Architecture, alphas: Record, numbers: tuple[int, ...]) -> list[_Card]:
+def _cards(
+    architecture: Architecture, alphas: Record, numbers: tuple[int, ...], module: Callable[[int, str, bool], _Module]
+) -> list[_Card]:
     """One card a block of the search space, also for those that keep nothing, between the stem and the head."""
     cards = [_Card(f"stem: {architecture.num_dense} numbers, {architecture.num_sparse} embeddings of {architecture.embedding_dim}",
-                   [], frozenset(), (), 0)]  # fmt: skip
+                   [], (), 0)]  # fmt: skip
     searched: dict[int, list[str]] = {number: [] for number in numbers}
     for gate in alphas["gates"]:
         searched.setdefault(gate["block"], []).append(gate["module"])
     for number in sorted(searched):
         block = architecture.blocks[numbers.index(number)] if number in numbers else Block()
         kept = _names(block)
-        modules = [*kept, *(module for module in searched[number] if module not in kept)]
+        names = [*kept, *(name for name in searched[number] if name not in kept)]
+        modules = [module(number, name, name in kept) for name in names]
         lines = [modules[i : i + _PER_LINE] for i in range(0, len(modules), _PER_LINE)]
         made = [f"{block.dense_width} features"] * bool(block.dense_width) + [f"{block.tokens_out} tokens"] * bool(block.tokens_out)
         title = f"block {number}: {' and '.join(made) or 'nothing kept'}"
-        cards.append(_Card(title, lines, frozenset(kept), _renumber(block.sources, numbers), number))
+        cards.append(_Card(title, lines, _renumber(block.sources, numbers), number))
     skip = ", linear skip from the stem" if architecture.linear_skip else ""
-    return [*cards, _Card(f"head: one logit{skip}", [], frozenset(), _renumber(architecture.head, numbers), len(cards))]
+    return [*cards, _Card(f"head: one logit{skip}", [], _renumber(architecture.head, numbers), len(cards))]
 
 
 def _names(block: Block) -> list[str]:
@@ -116,7 +135,7 @@ def _renumber(sources: tuple[int, ...], numbers: tuple[int, ...]) -> tuple[int, 
 
 def _draw_module(sheet: Sheet, corner: Point, module: _Module) -> None:
     x, y = corner
-    size = (_BOX, _LINE - 8)
+    size = (_BOX, module.height)
     ink = svg.INK if module.kept else svg.MUTED
     if module.kept:
         bar = y + size[1] - 6
@@ -128,10 +147,12 @@ def _draw_module(sheet: Sheet, corner: Point, module: _Module) -> None:
     else:
         sheet.box(corner, size, edge=svg.MUTED, dashed=True)
     sheet.text((x + 8, y + 11), module.name, ink=ink, bold=module.kept)
+    if module.name in CATALOGUE:
+        sheet.text((x + 8, y + 23), f"order {CATALOGUE[module.name].order}", ink=ink, size=10)
     if module.gate:
-        sheet.text((x + 8, y + 25), f"p {module.gate['probability']:.2f}", ink=ink, size=10)
+        sheet.text((x + 8, y + 35), f"p {module.gate['probability']:.2f}", ink=ink, size=10)
     fate = "dropped" if not module.kept else "" if module.cost is None else share(module.cost)
-    sheet.text((x + _BOX - 8, y + 25), fate, ink=ink, size=10, align="right")
+    sheet.text((x + _BOX - 8, y + 35), fate, ink=ink, size=10, align="right")
 
 
 def _draw_wires(sheet: Sheet, cards: list[_Card], tops: list[float], left: float, *, skip: bool) -> None:
@@ -155,5 +176,8 @@ def _draw_wires(sheet: Sheet, cards: list[_Card], tops: list[float], left: float
 
 def _describe(cards: list[_Card]) -> str:
     """The same picture in words."""
-    blocks = (f"block {card.number}: {', '.join(sorted(card.kept)) or 'nothing'}" for card in cards[1:-1])
+    blocks = (
+        f"block {card.number}: {', '.join(sorted(module.name for line in card.lines for module in line if module.kept)) or 'nothing'}"
+        for card in cards[1:-1]
+    )
     return f"The found network. {'; '.join(blocks)}."

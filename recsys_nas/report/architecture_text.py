@@ -1,4 +1,4 @@
-"""An architecture as a few lines of text for the terminal, and as a Mermaid graph."""
+"""An architecture as a few lines of text for the terminal, and as plain values for machines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from recsys_nas.cost import dense_flops, module_costs
+from recsys_nas.report.mermaid import makes
 from recsys_nas.space import CATALOGUE, PORTS, Architecture, Block, ModuleChoice, Port
 
 _READS: dict[Port, str] = {"dense": "dense", "sparse": "tokens", "right": "second dense"}
@@ -25,7 +26,7 @@ def architecture_text(architecture: Architecture) -> str:
         costs.setdefault(cost.block, []).append((cost.module, cost.flops))
     for number in architecture.reachable_blocks():
         block = live.blocks[number - 1]
-        lines.append(f"block {number}  makes {_makes(block)}")
+        lines.append(f"block {number}  makes {makes(block)}")
         modules = {module.name: module for module in block.modules}
         for name, flops in costs[number]:
             about = _module(modules[name]) if name in modules else _merger(block, name)
@@ -50,33 +51,6 @@ def architecture_json(architecture: Architecture) -> dict[str, Any]:
         "dropped": _dropped(architecture, architecture.live()),
         "architecture": architecture.to_json(),
     }
-
-
-def mermaid(architecture: Architecture) -> str:
-    """The network as a Mermaid flowchart, block by block: modules in boxes, dense streams as lines, tokens as thick lines."""
-    live = architecture.live()
-    lines = ["flowchart TD", f'  s0["stem: {live.num_dense} numbers, {live.num_sparse} embeddings of {live.embedding_dim}"]']
-    arrows = []
-    for number in architecture.reachable_blocks():
-        block = live.blocks[number - 1]
-        lines.append(f'  subgraph s{number}["block {number}: {_makes(block)}"]')
-        lines += [f'    m{number}_{module.name}["{module.name}"]' for module in block.modules]
-        lines.append("  end")
-        for module in block.modules:
-            for port in PORTS:
-                line = "==>" if port == "sparse" else "-->|right|" if port == "right" else "-->"
-                arrows += [f"  s{source} {line} m{number}_{module.name}" for source in sorted(module.sources(port))]
-    lines.append('  head["head: one logit"]')
-    arrows += [f"  s{source} --> head" for source in sorted(live.head)]
-    if live.linear_skip:
-        arrows.append("  s0 -.->|linear skip| head")
-    return "\n".join(lines + arrows)
-
-
-def _makes(block: Block) -> str:
-    tokens = f"{block.num_tokens} + {block.dense_to_tokens}" if block.dense_to_tokens else f"{block.num_tokens}"
-    made = [f"{block.dense_width} features"] * bool(block.dense_width) + [f"{tokens} tokens"] * bool(block.tokens_out)
-    return " and ".join(made)
 
 
 def _module(module: ModuleChoice) -> str:

@@ -23,26 +23,57 @@ _WIDTH = 400
 _MAX_STRETCHES = 25
 
 
-def auc_against_flops(results: Record) -> Markup:
-    """Mean AUC with its interval against dense FLOPs (log axis), and the Bayes-optimal AUC where it is known."""
+def auc_against_flops(results: Record, sweep: Sequence[Record] = ()) -> Markup:
+    """Mean AUC with its interval against dense FLOPs (log axis), and the Bayes-optimal AUC where it is known.
+
+    Random networks are a cloud, those of a `sweep` over prices hollow. A line joins the ones that no other beats in both at once.
+    """
     models, bayes = results["models"], results["bayes"]
+    cloud = random_networks(results)
+    every = [*models, *sweep, *cloud]
     with svg.style():
         figure, axes = svg.canvas(_WIDTH, 300, left=58, right=18, top=16, bottom=44)
-        flops = [max(model["dense_flops"], 1) for model in models]
+        for model in cloud:
+            axes.plot(_flops(model), model["auc"], "o", color=svg.MUTED, alpha=0.55, markersize=4, zorder=2)
+        for model in sweep:
+            axes.errorbar(_flops(model), model["auc"], model["auc_ci95"], color=svg.colour(0), elinewidth=0.8, zorder=2)
+            axes.plot(_flops(model), model["auc"], svg.marker(0), color=svg.colour(0), markerfacecolor=svg.CARD, markersize=7, zorder=2)
+        flops = [_flops(model) for model in models]
+        front = pareto_front(every)
+        axes.step([_flops(m) for m in front], [m["auc"] for m in front], where="post", color=svg.MUTED, linewidth=1, zorder=1)
         for i, model in enumerate(models):
             axes.errorbar(flops[i], model["auc"], model["auc_ci95"], color=svg.colour(i), elinewidth=1.2, zorder=2)
             axes.plot(flops[i], model["auc"], svg.marker(i), color=svg.colour(i), markersize=10 if i == 0 else 7, zorder=3)
         axes.set_xscale("log")
-        low, high = min(flops), max(flops)
-        axes.set_xlim(low / _pad(low, high), high * _pad(low, high))
-        _limit_auc(axes, models, bayes)
+        low, high = (bound(map(_flops, every)) for bound in (min, max))
+        axes.set_xlim(low / _pad(low, high), high * _pad(low, high) ** 1.7)  # names stand to the right
+        _limit_auc(axes, every, bayes)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: svg.short(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("dense FLOPs per example (log scale)")
         axes.set_ylabel("AUC on the test day")
-        _name_points(axes, [(flops[i], model["auc"]) for i, model in enumerate(models)], models)
+        _name_points(axes, models, [*sweep, *cloud])
         return svg.render(figure, "pareto", "AUC against dense FLOPs of every model; the figures are in the table above.")
+
+
+def random_networks(results: Record) -> list[Record]:
+    """Dense FLOPs and AUC of each random control; empty where none were trained."""
+    random = results.get("random") or {"dense_flops": [], "auc": []}
+    return [{"dense_flops": flops, "auc": auc, "auc_ci95": None} for flops, auc in zip(random["dense_flops"], random["auc"], strict=True)]
+
+
+def _flops(model: Record) -> float:
+    return float(max(model["dense_flops"], 1))
+
+
+def pareto_front(models: Sequence[Record]) -> list[Record]:
+    """The models, in order of dense FLOPs, with a higher mean AUC than every model that costs no more."""
+    front: list[Record] = []
+    for model in sorted(models, key=lambda model: (model["dense_flops"], -model["auc"])):
+        if not front or model["auc"] > front[-1]["auc"]:
+            front.append(model)
+    return front
 
 
 def _pad(low: float, high: float) -> float:
@@ -69,11 +100,13 @@ def _limit_auc(axes: Axes, models: list[Record], bayes: Record | None) -> None:
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
-def _name_points(axes: Axes, points: Sequence[tuple[float, float]], models: list[Record]) -> None:
+def _name_points(axes: Axes, models: list[Record], nameless: list[Record]) -> None:
+    """Write the name of each model beside its point, clear of the others and of those that have none."""
+    points = [(_flops(model), model["auc"]) for model in models]
     pixels = [tuple(axes.transData.transform(point)) for point in points]
     sizes = [(svg.text_width(model["name"], 11.5), 13.0) for model in models]
     frame = axes.bbox
-    bars = []
+    bars = [Box(x - 4, y - 4, 8, 8) for x, y in (axes.transData.transform((_flops(model), model["auc"])) for model in nameless)]
     for (x, y), (_, auc), model in zip(pixels, points, models, strict=True):
         half = model["auc_ci95"] or 0
         top = axes.transData.transform((1, auc + half))[1]

@@ -22,7 +22,8 @@ class RunRecords:
     """All that the report says, as read from one run folder.
 
     `days`: the record of each day's search. `alphas`: their aggregate. `retrain`: the records of each model, one a seed.
-    `provenance`: what run.json tells, empty when there is none. `config_text`: config.toml as it stands.
+    `provenance`: what run.json tells, empty when there is none. `config_text`: config.toml as it stands. `sweep`: the networks found under
+    other prices, of pareto.json, empty when there is none.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class RunRecords:
     architecture: Architecture
     retrain: dict[str, list[Record]]
     results: Record
+    sweep: list[Record]
 
 
 def read_run(run: Path) -> RunRecords:
@@ -55,7 +57,14 @@ def read_run(run: Path) -> RunRecords:
         architecture=architecture,
         retrain=read_retrain(run, config),
         results=read_record(run / "results.json", ("models", "search", "test"), f"run `recsys-nas compare {run}`"),
+        sweep=_read_sweep(run / "pareto.json"),
     )
+
+
+def _read_sweep(path: Path) -> list[Record]:
+    """Name, dense FLOPs, AUC and its interval of each network found under another price."""
+    points = read_record(path, ("points",), "run `recsys-nas pareto` again")["points"] if path.exists() else []
+    return [point for point in points if point["kind"] == "found" and point["name"] != FOUND]
 
 
 def read_days(run: Path, config: Config) -> list[Record]:

@@ -30,7 +30,7 @@ def gate_heat_map(alphas: Record) -> Markup:
     mean = left + 12 + cell * len(days)
     tops = _row_tops(gates)
     with svg.style():
-        sheet = Sheet(mean + _MEAN + 104, tops[-1] + _ROW + 8)
+        sheet = Sheet(mean + _MEAN + 126, tops[-1] + _ROW + 8)
         _day_headings(sheet, days, left, cell)
         sheet.text((mean + _MEAN / 2, _HEADING), "mean", align="center", ink=svg.MUTED)
         for i, (gate, top) in enumerate(zip(gates, tops, strict=True)):

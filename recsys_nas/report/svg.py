@@ -59,6 +59,7 @@ _STYLE = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "xtick.minor.size": 0,
+    "xtick.major.pad": 7,  # clear of the lowest number of the other axis
     "legend.frameon": False,
     "legend.fontsize": 10.5,
     "lines.linewidth": 1.6,

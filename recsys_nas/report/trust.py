@@ -13,6 +13,7 @@ _AGREEING = 0.7
 _CALIBRATED = 0.02
 _ENOUGH_SEEDS = 3
 _NAMED = 3
+_AHEAD = 90
 
 
 State = Literal["good", "caution", "note"]
@@ -29,8 +30,8 @@ class Check:
 
 def checks(run: RunRecords) -> list[Check]:
     """Evidence for and against the verdict, from the records of the run alone."""
-    evidence = [_seeds(run), _days(run), _close_calls(run), _calibration(run)]
-    return [*_missing_days(run), *evidence, *_ceiling(run), *_test_set(run)]
+    decided = [_days(run), *_drift(run), _close_calls(run), *_decoys(run)]
+    return [*_missing_days(run), _seeds(run), *decided, *_random(run), _calibration(run), *_ceiling(run), *_test_set(run)]
 
 
 def limits(run: RunRecords) -> list[str]:
@@ -42,11 +43,23 @@ def limits(run: RunRecords) -> list[str]:
         f"The search ran once, with seed {run.config.seed}: another seed or other days may derive another network.",
         "All models share one set of training settings; none was tuned for itself.",
         "FLOPs and bytes are exact counts for one example, not times: latency and throughput of serving were not measured.",
-        "Controls not run: random networks at equal FLOPs, a search on a single day, one sequential search over all days, decoy modules.",
     ]
+    if missing := _missing_controls(run):
+        lines.append(f"Controls not run: {', '.join(missing)}.")
     if run.config.data.truth:
         lines.insert(1, "The logs are synthetic, with planted interactions. An order of models found on them need not hold on real logs.")
     return [*lines, *run.results.get("notes", [])]
+
+
+def _missing_controls(run: RunRecords) -> list[str]:
+    done = {
+        "random networks at equal FLOPs": run.results.get("random"),
+        "the network of a single day, retrained": None,
+        "one sequential search over all days": (run.folder / "sequential" / "alphas.json").exists(),
+        "decoy modules": run.alphas.get("decoys"),
+        "searches under other prices": run.sweep,
+    }
+    return [name for name, record in done.items() if not record]
 
 
 def _seeds(run: RunRecords) -> Check:
@@ -71,6 +84,45 @@ def _days(run: RunRecords) -> Check:
     )
 
 
+def _drift(run: RunRecords) -> list[Check]:
+    """Silent where the aggregate tells no trends: it needs four days."""
+    if not any("drift_p" in gate for gate in run.alphas["gates"]):
+        return []
+    if drifting := run.alphas.get("drifting", []):
+        return [Check("caution", "Drift", f"From day to day these gates move one way, more than by chance: {_some(drifting)}.")]
+    return [Check("good", "Drift", "No gate moves one way from day to day more than by chance.")]
+
+
+def _decoys(run: RunRecords) -> list[Check]:
+    decoys = run.alphas.get("decoys", [])
+    if not decoys:
+        return []
+    highest = max(decoy["probability"] for decoy in decoys)
+    survived = [f"{decoy['module']} in block {decoy['block']} ({decoy['probability']:.2f})" for decoy in decoys if decoy["survived"]]
+    if survived:
+        text = f"Modules fed the features of other rows cannot help, yet the search keeps {_some(survived)}: do not believe it."
+        return [Check("caution", "Decoys", text)]
+    named = f"{len(decoys)} modules were" if len(decoys) > 1 else "One module was"
+    text = f"{named} fed the features of other rows, which cannot help; none is kept, the highest p is {highest:.2f}."
+    return [Check("good", "Decoys", text)]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _random(run: RunRecords) -> list[Check]:
+    random = run.results.get("random")
+    if not random:
+        return []
+    ahead = random["percentile_vs_random"]
+    text = (
+        f"{FOUND} is ahead of {ahead:.0f} % of {random['count']} random networks at its FLOPs, trained alike with seed {random['seed']}: "
+        f"AUC {random['found_auc']:.4f} against {random['auc_median']:.4f} in the median and {random['auc_best']:.4f} at best."
+    )
+    return [Check("good" if ahead >= _AHEAD else "caution", "Random networks", text)]
+
+
 def _missing_days(run: RunRecords) -> list[Check]:
     missing, searched = run.alphas.get("missing_days", []), run.alphas["days"]
     if not missing:
@@ -86,9 +138,8 @@ def _close_calls(run: RunRecords) -> Check:
     undecided = run.alphas["undecided_share"]
     text = f"{share(undecided) if undecided else 'None'} of the gates {'are' if undecided else 'is'} undecided, near one half."
     if close:
-        named = [f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close[:_NAMED]]
-        names = ", ".join(named) + (f" and {len(close) - _NAMED} more" if len(close) > _NAMED else "")
-        return Check("caution", "Gates", f"{text} Within their spread over days of the threshold {threshold:g}: {names}.")
+        named = [f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close]
+        return Check("caution", "Gates", f"{text} Within their spread over days of the threshold {threshold:g}: {_some(named)}.")
     state: State = "caution" if undecided else "good"
     return Check(state, "Gates", f"{text} Every gate lies farther from the threshold {threshold:g} than it spreads over days.")
 

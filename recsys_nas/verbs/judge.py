@@ -60,7 +60,8 @@ def _show_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from recsys_nas.report.architecture_text import architecture_json, architecture_text, mermaid
+    from recsys_nas.report.architecture_text import architecture_json, architecture_text
+    from recsys_nas.report.mermaid import mermaid
     from recsys_nas.space import load_architecture
 
     architecture = load_architecture(arguments.architecture)

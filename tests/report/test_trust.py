@@ -12,7 +12,7 @@ from recsys_nas.report.records import read_run
 from recsys_nas.report.results import write_results
 from recsys_nas.report.trust import Check, checks, limits
 from tests.report.conftest import MakeRun
-from tests.report.fabricated_run import write
+from tests.report.fabricated_run import add_controls, write
 
 
 def checked(run: Path) -> dict[str, Check]:
@@ -64,3 +64,41 @@ def test_synthetic_logs_are_called_synthetic(make_run: MakeRun) -> None:
     run = make_run(truth=False)
     write_results(run)
     assert not any("synthetic" in line for line in limits(read_run(run)))
+
+
+def test_a_decoy_that_survived_is_told(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "Decoys" not in checked(run)
+    decoys = [{"block": block, "module": "cross", "probability": 0.1 * block, "survived": False} for block in (1, 2)]
+    change_alphas(run, decoys=decoys)
+    assert checked(run)["Decoys"].state == "good"
+    assert "highest p is 0.20" in checked(run)["Decoys"].text
+    change_alphas(run, decoys=[decoys[0], decoys[1] | {"probability": 0.7, "survived": True}])
+    assert checked(run)["Decoys"].state == "caution"
+    assert "cross in block 2 (0.70)" in checked(run)["Decoys"].text
+
+
+def test_drifting_gates_are_named(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "Drift" not in checked(run)
+    gates = json.loads((run / "alphas.json").read_text())["gates"]
+    change_alphas(run, gates=[gate | {"drift_per_day": 0.0, "drift_p": 0.8} for gate in gates], drifting=[])
+    assert checked(run)["Drift"].state == "good"
+    change_alphas(run, drifting=["1/cross", "2/fm", "2/cross", "2/linear"])
+    assert checked(run)["Drift"].state == "caution"
+    assert "1/cross, 2/fm, 2/cross and 1 more" in checked(run)["Drift"].text
+
+
+def test_controls_are_told_or_missed(make_run: MakeRun) -> None:
+    run = make_run()
+    write_results(run)
+    assert any("random networks at equal FLOPs" in line for line in limits(read_run(run)))
+    add_controls(run)
+    assert not any("random networks at equal FLOPs" in line for line in limits(read_run(run)))
+    (control,) = (check for check in checks(read_run(run)) if check.title == "Random networks")
+    assert control.state == "good"
+    assert "100 % of 8" in control.text
+    results = json.loads((run / "results.json").read_text())
+    write(run / "results.json", results | {"random": results["random"] | {"percentile_vs_random": 62.5}})
+    (control,) = (check for check in checks(read_run(run)) if check.title == "Random networks")
+    assert control.state == "caution"

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recsys_nas.config import ConfigError, RetrainConfig, SearchConfig, from_mapping
+from recsys_nas.config import ConfigError, SearchConfig, from_mapping
 from recsys_nas.training.computation import Computation, Computed
+from recsys_nas.training.retraining import RetrainConfig
 
 
 class Products(nn.Module):
