@@ -19,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data_prep.atomic import write_text
+from data_prep.prepare import share_out
 from data_prep.progress import duration
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
@@ -36,30 +37,33 @@ ROWS_A_DAY = ROWS / DAYS
 def figures(prepared: Mapping[str, Any], read: Mapping[str, Any]) -> str:
     """The tables, in Markdown; `prepared` and `read` are what the two benchmarks wrote."""
     rate, gzip_rate = prepared["rows_per_s_one"], prepared["gzip_rows_per_s"]
-    worker_mb = prepared["cases"]["ours_one"]["peak_rss_mb"]
+    worker_mb, process_mb = prepared["cases"]["ours_one"]["peak_rss_mb"], prepared["peak_rss_mb"]
     machine = prepared["machine"]
+    processes, threads = share_out(DAYS, HOST_CORES, threaded=True)
+    if machine["cores"] != threads:
+        sys.exit(f"error: measured on {machine['cores']} cores; these days have {threads} each: measure under `taskset -c 0-{threads - 1}`")
     measured = [
         ("preparation, one core, plain", f"{rate:,} rows/s"),
         (f"the same, {machine['cores']} cores", f"{prepared['rows_per_s_all']:,} rows/s, {prepared['scaling']} times one core"),
-        ("one gzipped day, a core for it and one for the decompressor", f"{gzip_rate:,} rows/s"),
-        ("most memory of one worker", f"{worker_mb:,.0f} MB"),
+        (f"one gzipped day, {machine['cores']} cores with the decompressor", f"{gzip_rate:,} rows/s"),
+        ("most memory on one core", f"{worker_mb:,.0f} MB"),
         (
-            f"most memory of {machine['cores']} workers, and with a quarter of the rows",
-            f"{prepared['peak_rss_mb']:,.0f} MB, {prepared['peak_rss_mb_quarter']:,.0f} MB",
+            f"most memory on {machine['cores']} cores, and with a quarter of the rows",
+            f"{process_mb:,.0f} MB, {prepared['peak_rss_mb_quarter']:,.0f} MB",
         ),
         ("reader, one core, batch 8192, in order and shuffled", f"{read['rows_per_s']:,} rows/s, {read['rows_per_s_shuffled']:,} rows/s"),
     ]
-    day, waves = ROWS_A_DAY / rate, -(-DAYS // HOST_CORES)
-    host = waves * day
+    day, rounds = ROWS_A_DAY / rate, -(-DAYS // processes)
+    host = rounds * ROWS_A_DAY / prepared["rows_per_s_all"]
     computed = [
         ("a day on one core", duration(day)),
-        (f"{DAYS} days on {HOST_CORES} cores: {waves} rounds, since a day is one worker's", duration(host)),
+        (f"{DAYS} days on {HOST_CORES} cores: {rounds} rounds of {processes} days, {threads} cores each", duration(host)),
         (
             "the disk must then read, plain, and write",
             f"{ROWS * RAW_BYTES_A_ROW / host / 1e9:.1f} GB/s, {ROWS * SHARD_BYTES_A_ROW / host / 1e9:.1f} GB/s",
         ),
         ("a disk of 1 GB/s for both together instead", duration(ROWS * (RAW_BYTES_A_ROW + SHARD_BYTES_A_ROW) / 1e9)),
-        (f"memory of {HOST_CORES} workers", f"{HOST_CORES * worker_mb / 1e3:.1f} GB"),
+        (f"memory of the {processes} processes", f"{processes * process_mb / 1e3:.1f} GB"),
         (f"{DAYS} jobs of one core each, a day a job", f"{duration(day)}, {worker_mb:,.0f} MB a job"),
         (f"{DAYS} jobs of two cores each, from gzip", duration(ROWS_A_DAY / gzip_rate)),
         ("all shards read once by one core", duration(ROWS / read["rows_per_s"])),

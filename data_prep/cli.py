@@ -106,7 +106,7 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
     verb.add_argument("--input", nargs="+", required=True, metavar="FILE", help="paths, URIs or quoted patterns; plain, .gz, .zst")
     verb.add_argument("--schema", default="criteo", help="criteo, or the TOML of a table of your own (docs/your-data.md)")
     verb.add_argument("--out", type=Path, required=True, help="folder for the shards; finished days in it are kept")
-    verb.add_argument("--workers", type=int, default=0, help="processes, each on one day at a time; 0: one per core")
+    verb.add_argument("--workers", type=int, default=0, help="cores to use: for several days at once, or several parts of a day; 0: all")
     verb.add_argument(
         "--resume", action="store_true", help="insist that --out holds work to go on with; without it a run also does, if there is"
     )
@@ -127,7 +127,7 @@ def _add_rules(verb: argparse.ArgumentParser) -> None:
     rules.add_argument("--threshold", type=int, help="with frequency: ids seen less often share one (default 3)")
     rules.add_argument("--vocabulary", type=Path, metavar="FOLDER", help="ids from this vocabulary, made by an earlier run")
     rules.add_argument("--dense-transform", metavar="NAME", help="log1p (default): log(1+max(x,0)), mlperf: log(3+max(x,-2)), none")
-    rules.add_argument("--part-rows", type=int, default=1 << 19, help="rows a part; memory is about 200 bytes a row and worker")
+    rules.add_argument("--part-rows", type=int, default=1 << 19, help="rows a part; memory is about 400 bytes a row and process")
     rules.add_argument("--max-bad-share", type=float, default=0.001, help="share of malformed rows a day may have (default 0.001)")
 
 
@@ -170,7 +170,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
         print(f"{len(stages.manifest(root, options).days)} days in {root}")
     else:
         stage = stages.count if arguments.stage == stages.COUNT else stages.shards
-        stage(root, options, day, JobProgress(root, arguments.stage, stages.planned_day(root, day)))
+        stage(root, options, day, JobProgress(root, arguments.stage, stages.planned_day(root, day)), workers)
     return 0
 
 

@@ -15,9 +15,10 @@ from data_prep.errors import DataError
 from data_prep.inputs import DaySource, local_log
 from data_prep.key_counts import KeyCounter
 from data_prep.options import PrepareOptions
+from data_prep.part_writer import PartWriter
 from data_prep.pool import Report
 from data_prep.quarantine import Quarantine
-from data_prep.shards import FORMAT_VERSION, DayEntry, PartEntry, day_folder, empty_part, read_json, write_part
+from data_prep.shards import FORMAT_VERSION, DayEntry, PartEntry, day_folder, read_json
 from data_prep.sources import BadRow, Encoding, RowSource
 from data_prep.vocabulary import column_file
 from data_prep.work_folder import counts_folder, work_folder
@@ -29,12 +30,13 @@ QUARANTINE = "quarantine.jsonl"
 
 @dataclass(frozen=True)
 class DayTask:
-    """One day's logs to turn into one day folder under `root`; `index` holds the vocabulary's hash tables."""
+    """One day's logs to turn into one day folder under `root`, by `threads`; `index` holds the vocabulary's hash tables."""
 
     source: DaySource
     root: Path
     options: PrepareOptions
     index: tuple[Path, ...] = ()
+    threads: int = 1
 
     @property
     def kept_quarantine(self) -> Path:
@@ -50,7 +52,7 @@ def count_day(task: DayTask, report: Report) -> None:
     # What cells become does not matter here: only their keys are asked for.
     encoding = Encoding(options.schema, ModuloEncoder(options.schema), dense_transform(options.dense))
     with whole_folder(folder, work_folder(task.root)) as temporary:
-        counter = KeyCounter(temporary, [column_file(feature.name) for feature in options.schema.categorical])
+        counter = KeyCounter(temporary, [column_file(feature.name) for feature in options.schema.categorical], task.threads)
         reading = _Reading(task, temporary, report)
         for source in reading.sources(encoding):
             for block in source.keys():  # noqa: SIM118 - no dict
@@ -95,28 +97,21 @@ def prepare_day(task: DayTask, report: Report) -> DayEntry:
 
 
 def _write_parts(task: DayTask, folder: Path, reading: _Reading) -> list[PartEntry]:
-    rows_a_part = task.options.part_rows
-    part = empty_part(task.options.schema, rows_a_part)
-    parts: list[PartEntry] = []
-    row = 0
-
-    def write(rows: int) -> None:
-        name = f"part-{len(parts):05d}"
-        parts.append(write_part(folder / name, f"{day_folder(task.source.day)}/{name}", part.head(rows)))
-
-    for source in reading.sources(task.options.encoding(task.index)):
-        ended = False
-        while not ended:
-            filled = source.fill(part, row)
-            row, ended = filled.row, filled.ended
-            if row == rows_a_part:
-                write(row)
-                row = 0
-            reading.took(filled.bad, filled.lines)
-    reading.end()
-    if row:
-        write(row)
-    return parts
+    rows_a_part, row = task.options.part_rows, 0
+    with PartWriter(folder, day_folder(task.source.day), task.options.schema, rows_a_part) as writer:
+        for source in reading.sources(task.options.encoding(task.index)):
+            ended = False
+            while not ended:
+                filled = source.fill(writer.part, row)
+                row, ended = filled.row, filled.ended
+                if row == rows_a_part:
+                    writer.write(row)
+                    row = 0
+                reading.took(filled.bad, filled.lines)
+        reading.end()
+        if row:
+            writer.write(row)
+        return writer.finish()
 
 
 class _Reading:
@@ -136,7 +131,7 @@ class _Reading:
             self.quarantine.begin(file)
             with (
                 local_log(file, self._folder) as local,
-                self._task.options.format.open(local, self._task.source.day, encoding) as self._source,
+                self._task.options.format.open(local, self._task.source.day, encoding, self._task.threads) as self._source,
             ):
                 yield self._source
             self._bytes_before += file.size

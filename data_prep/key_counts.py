@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from data_prep.ahead import load_ahead
 
 KEYS_AT_ONCE = 1 << 24
 ENTRIES_AT_ONCE = 1 << 20
@@ -26,10 +30,12 @@ Tally = NDArray[np.uint64]
 
 
 class KeyCounter:
-    """Counts the keys of some columns; `close` leaves a tally in `folder` for each of their `names`."""
+    """Counts the keys of some columns; `close` leaves a tally in `folder` for each of their `names`. Columns are sorted and
+    merged by `threads` at once."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, names: Sequence[str], threads: int = 1) -> None:
         self._folder = folder
+        self._threads = threads
         self._names = names
         self._keys: list[list[NDArray[np.uint64]]] = [[] for _ in names]
         self._held = 0
@@ -45,22 +51,32 @@ class KeyCounter:
 
     def close(self) -> None:
         self._write_run()
-        for name in self._names:
-            runs = [open_tally(run / name) for run in self._runs]
-            write_tally(self._folder / name, merged(runs))
-            _flush(self._folder / name)
+        self._for_each(self._merge_runs, self._names)
         for run in self._runs:
             shutil.rmtree(run)
 
     def _write_run(self) -> None:
         run = self._folder / f"run-{len(self._runs):05d}"
         run.mkdir()
-        for name, held in zip(self._names, self._keys, strict=True):
-            keys = np.sort(np.concatenate(held)) if held else np.empty(0, np.uint64)
-            held.clear()
-            write_tally(run / name, [_summed(keys, np.ones(len(keys), np.uint64))])
+        self._for_each(partial(_sort_run, run), zip(self._names, self._keys, strict=True))
         self._held = 0
         self._runs.append(run)
+
+    def _merge_runs(self, name: str) -> None:
+        runs = [open_tally(run / name) for run in self._runs]
+        write_tally(self._folder / name, merged(runs))
+        _flush(self._folder / name)
+
+    def _for_each(self, work: Callable[[Any], None], columns: Iterable[Any]) -> None:
+        for _ in load_ahead(work, columns, self._threads - 1, self._threads):
+            pass
+
+
+def _sort_run(run: Path, column: tuple[str, list[NDArray[np.uint64]]]) -> None:
+    name, held = column
+    keys = np.sort(np.concatenate(held)) if held else np.empty(0, np.uint64)
+    held.clear()
+    write_tally(run / name, [_summed(keys, np.ones(len(keys), np.uint64))])
 
 
 def merged(tallies: Sequence[Tally], entries: int = ENTRIES_AT_ONCE) -> Iterator[Tally]:

@@ -54,7 +54,7 @@ def _fill(slots, keys):  # type: ignore[no-untyped-def]
         slots[slot, 1] = np.uint64(index + FIRST_VOCABULARY_ID)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _look_up(slots, keys, missing, ids):  # type: ignore[no-untyped-def]
     size = np.uint64(slots.shape[0])
     for row in range(keys.shape[0]):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,27 @@ def _write_days(root: Path, sources: Sequence[DaySource], options: PrepareOption
 
 
 def _run_days(title: str, job: Any, tasks: Sequence[DayTask], workers: int) -> None:
-    if min(workers, len(tasks)) > 1:
-        tasks[0].options.format.warm_up()
+    if not tasks:
+        return
+    log_format = tasks[0].options.format
+    processes, threads = share_out(len(tasks), workers, log_format.threaded)
+    tasks = [replace(task, threads=threads) for task in tasks]
     days = [(f"day {task.source.day}", task.source.size) for task in tasks]
     with Progress(title, sum(size for _, size in days), days, in_bytes=True) as progress:
-        run_tasks(job, tasks, workers, progress)
+        run_tasks(job, tasks, processes, progress, log_format.preload)
+
+
+def share_out(days: int, workers: int, threaded: bool) -> tuple[int, int]:
+    """In how many processes the days are made, and how many threads each has, so that `workers` cores have work to the end.
+
+    Where threads can read a day, a process has at least two cores: besides parsing there is as much to read, decompress, hash
+    and write. There are no more processes than make all rounds of days full.
+    """
+    if not threaded:
+        return min(days, workers), 1
+    rounds = -(-days // max(1, workers // 2))
+    processes = -(-days // rounds)
+    return processes, workers // processes
 
 
 def settle_vocabulary(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> PrepareOptions:

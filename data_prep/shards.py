@@ -35,6 +35,8 @@ from data_prep.schema import Schema
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+WRITE_BYTES = 1 << 20
+"""Hashed and written at a time, so that they are still in the cache when they are written."""
 DTYPES: Mapping[str, type[np.generic]] = {"dense": np.float32, "sparse": np.int32, "label": np.int32}
 
 
@@ -259,7 +261,11 @@ class _HashingFile:
 def _write_array(path: Path, array: NDArray[Any]) -> str:
     with path.open("xb") as file:
         hashing = _HashingFile(file)
-        np.lib.format.write_array(hashing, np.ascontiguousarray(array), allow_pickle=False)
+        whole = np.ascontiguousarray(array)
+        np.lib.format.write_array_header_1_0(hashing, np.lib.format.header_data_from_array_1_0(whole))
+        raw = whole.reshape(-1).view(np.uint8)
+        for first in range(0, len(raw), WRITE_BYTES):
+            hashing.write(raw[first : first + WRITE_BYTES].data)
         file.flush()
         os.fsync(file.fileno())
     return hashing.digest.hexdigest()

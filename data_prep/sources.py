@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.categorical import Encoder
 from data_prep.dense_transform import DenseTransform
-from data_prep.inputs import DaySource, LogFile, LogReader, day_in_name, days_by_name
+from data_prep.inputs import DaySource, LogFile, day_in_name, days_by_name
 from data_prep.schema import Schema
 from data_prep.shards import Part
-
-if TYPE_CHECKING:
-    from data_prep.criteo_tsv import RowParser
 
 
 class Fault(IntEnum):
@@ -118,67 +115,30 @@ class LogFormat(Protocol):
         """The logs by day, in order of day. A format that has the day of a row in a column first divides its logs among days,
         in the work folder of the output `root`. Raises DataError when a log has no day."""
 
-    def open(self, file: LogFile, day: int, encoding: Encoding) -> RowSource:
-        """The rows of a local `file`, all of `day`. Raises DataError when it cannot be read."""
+    @property
+    def threaded(self) -> bool:
+        """Whether several threads can read one file at once."""
 
-    def warm_up(self) -> None:
-        """Do once what several processes would otherwise all do at their start, such as compiling."""
+    @property
+    def preload(self) -> Sequence[str]:
+        """Modules to import once for all processes that read: what takes long, such as loading compiled code."""
+
+    def open(self, file: LogFile, day: int, encoding: Encoding, threads: int) -> RowSource:
+        """The rows of a local `file`, all of `day`, read by so many `threads` where the format is `threaded`. Raises DataError when it
+        cannot be read."""
 
 
 class CriteoTsv:
     """Criteo's logs: a file of tab-separated lines is one day's, whole or in part."""
 
     parameters: Mapping[str, Any] = {"input": "criteo"}
+    threaded = True
+    preload = ("data_prep.load_parser",)
 
     def days(self, logs: Sequence[LogFile], root: Path, workers: int) -> tuple[DaySource, ...]:
         return days_by_name(logs, day_in_name)
 
-    def open(self, file: LogFile, day: int, encoding: Encoding) -> RowSource:
-        from data_prep.criteo_tsv import RowParser
+    def open(self, file: LogFile, day: int, encoding: Encoding, threads: int) -> RowSource:
+        from data_prep.criteo_rows import CriteoRows
 
-        return _CriteoRows(file.path, RowParser(encoding.schema, encoding.encoder, encoding.dense))
-
-    def warm_up(self) -> None:
-        from data_prep.criteo_tsv import compile_parser
-
-        compile_parser()
-
-
-class _CriteoRows:
-    """Blocks of lines, parsed straight into the arrays of the part."""
-
-    def __init__(self, path: Path, parser: RowParser) -> None:
-        self._reader = LogReader(path)
-        self._blocks = self._reader.blocks(parser.max_line_bytes)
-        self._parser = parser
-        self._block, self._at = b"", 0
-
-    @property
-    def position(self) -> int:
-        return self._reader.position
-
-    def fill(self, part: Part, row: int) -> Filled:
-        if not self._has_lines():
-            return Filled(row, 0, (), ended=True)
-        self._at, row, lines, bad = self._parser.parse(self._block, self._at, part, row)
-        return Filled(row, lines, bad, ended=False)
-
-    def keys(self) -> Iterator[KeyBlock]:
-        while self._has_lines():
-            self._at, block = self._parser.keys(self._block, self._at)
-            yield block
-
-    def _has_lines(self) -> bool:
-        """Whether a line is left; takes up the next block when the last one is used up."""
-        while self._at == len(self._block):
-            block = next(self._blocks, None)
-            if block is None:
-                return False
-            self._block, self._at = block, 0
-        return True
-
-    def __enter__(self) -> RowSource:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._reader.__exit__(kind, error, trace)
+        return CriteoRows(file.path, encoding, threads)

@@ -73,7 +73,7 @@ def split_by_day(logs: Sequence[LogFile], format: TableFormat, root: Path, worke
         waiting = [task for task in tasks if not _is_split(task, days_of)]
         require_free(root, sum(task.log.size for task in waiting))
         with Progress("split", sum(task.log.size for task in waiting)) as progress:
-            found = run_tasks(split_log, waiting, workers, progress)
+            found = run_tasks(split_log, waiting, workers, progress, format.preload)
         days_of |= {task.key: days for task, days in zip(waiting, found, strict=True)}
         if waiting:
             write_json(

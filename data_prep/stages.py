@@ -55,13 +55,13 @@ def plan(root: Path, logs: Sequence[LogFile], options: PrepareOptions, workers: 
     return sources
 
 
-def count(root: Path, options: PrepareOptions, day: int, report: Report) -> None:
+def count(root: Path, options: PrepareOptions, day: int, report: Report, threads: int = 1) -> None:
     """Tally the keys of one day of the plan."""
     source = planned_day(root, day)
     with exclusive_day(root, _day_lock(root, day)):
         remove_unfinished(root, day)
         if not is_counted(root, source, options):
-            count_day(DayTask(source, root, options), report)
+            count_day(DayTask(source, root, options, threads=threads), report)
 
 
 def vocabulary(root: Path, options: PrepareOptions, workers: int) -> None:
@@ -73,7 +73,7 @@ def vocabulary(root: Path, options: PrepareOptions, workers: int) -> None:
             index_of(root, settle_vocabulary(root, sources, options, workers), workers)
 
 
-def shards(root: Path, options: PrepareOptions, day: int, report: Report) -> None:
+def shards(root: Path, options: PrepareOptions, day: int, report: Report, threads: int = 1) -> None:
     """Write the shards of one day of the plan. Raises DataError when the vocabulary is not there yet."""
     source = planned_day(root, day)
     with exclusive_day(root, _day_lock(root, day)):
@@ -82,7 +82,7 @@ def shards(root: Path, options: PrepareOptions, day: int, report: Report) -> Non
         if options.by_frequency and not is_indexed(root):
             raise DataError(f"the vocabulary in {root} has no hash tables yet: --stage {VOCABULARY_STAGE} makes them")
         if waiting_days(root, [source], options):
-            prepare_day(DayTask(source, root, options, index_of(root, options, 1)), report)
+            prepare_day(DayTask(source, root, options, index_of(root, options, 1), threads), report)
 
 
 def manifest(root: Path, options: PrepareOptions) -> Manifest:

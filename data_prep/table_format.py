@@ -24,6 +24,8 @@ class TableFormat:
     """CSV and Parquet files whose columns a schema TOML names."""
 
     table: TableSchema
+    threaded = False
+    preload = ("data_prep.load_tables",)
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -48,16 +50,11 @@ class TableFormat:
             return split_by_day(logs, self, root, workers)
         return days_by_name(logs, lambda name: day_of_name(name, self.table.day))
 
-    def open(self, file: LogFile, day: int, encoding: Encoding) -> RowSource:
+    def open(self, file: LogFile, day: int, encoding: Encoding, threads: int) -> RowSource:
         from data_prep.table_files import open_table
         from data_prep.tables import TableRows
 
         return TableRows(open_table(file.path, self.table), self.table, encoding)
-
-    def warm_up(self) -> None:
-        from data_prep.text_hash import compile_kernels
-
-        compile_kernels()
 
 
 def _said(section: Any, but: Collection[str]) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from torch import Tensor
 from torchrec import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
+from data_prep.ahead import load_ahead
 from data_prep.shards import Manifest, open_part
 from recsys_nas.training.collate import Collator, Piece
-from recsys_nas.training.prefetch import load_ahead
 from recsys_nas.training.row_shuffle import ShuffledRows
 
 OPEN_PARTS = 64

@@ -187,7 +187,7 @@ def packed(data: bytes, rng: random.Random) -> tuple[str, bytes]:
 def test_damaged_logs_give_the_rows_of_plain_python_or_one_line(
     hashing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each log is a run of its own; blocks of a few hundred bytes, so that lines meet their edges."""
+    """Each log is a run of its own, by one thread or two; blocks of a few hundred bytes, so that lines meet their edges."""
     rng = random.Random(hashing)
     monkeypatch.setattr(criteo_tsv, "KEY_ROWS_A_CALL", 3)
     monkeypatch.setattr(os, "fsync", lambda _: None)
@@ -200,7 +200,8 @@ def test_damaged_logs_give_the_rows_of_plain_python_or_one_line(
         kept = Kept([], []) if plain is None else oracle(plain)
         out = tmp_path / f"out{number}"
         rules = ["--buckets", str(BUCKETS)] if hashing == "modulo" else ["--hash", "frequency", "--threshold", "2"]
-        code = main(["run", "--input", str(path), "--out", str(out), "--max-bad-share", "1", "--part-rows", "3", "--workers", "1", *rules])
+        rules += ["--max-bad-share", "1", "--part-rows", "3", "--workers", rng.choice("12")]
+        code = main(["run", "--input", str(path), "--out", str(out), *rules])
         said = capsys.readouterr().err
         if not kept.rows:
             refused += 1

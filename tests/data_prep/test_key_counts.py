@@ -26,10 +26,10 @@ def tally(counts: dict[int, int]) -> NDArray[np.uint64]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.lists(KEYS, max_size=30), st.lists(KEYS, max_size=5)), max_size=12), st.integers(1, 50))
-def test_tallies_are_counts(blocks: list[tuple[list[int], list[int]]], keys_at_once: int) -> None:
+@given(st.lists(st.tuples(st.lists(KEYS, max_size=30), st.lists(KEYS, max_size=5)), max_size=12), st.integers(1, 50), st.integers(1, 3))
+def test_tallies_are_counts(blocks: list[tuple[list[int], list[int]]], keys_at_once: int, threads: int) -> None:
     with tempfile.TemporaryDirectory() as folder, patch.object(key_counts, "KEYS_AT_ONCE", keys_at_once):
-        counter = KeyCounter(Path(folder), ["a", "b"])
+        counter = KeyCounter(Path(folder), ["a", "b"], threads)
         for block in blocks:
             counter.add([np.array(keys, np.uint64) for keys in block])
         counter.close()

@@ -16,12 +16,12 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from data_prep import day_jobs, quarantine
+from data_prep import part_writer, quarantine
 from data_prep import prepare as prepare_module
 from data_prep.errors import DataError
 from data_prep.inputs import find_days
 from data_prep.lock import exclusive
-from data_prep.prepare import PrepareOptions, prepare
+from data_prep.prepare import PrepareOptions, prepare, share_out
 from data_prep.shards import open_manifest, open_part, read_json
 
 GOOD = "\t".join(["1", *["7"] * 13, *["0000000f"] * 26]) + "\n"
@@ -55,9 +55,35 @@ def test_rows_and_positives_are_those_of_the_logs(raw: Path, shards: Path) -> No
         assert sum(int((open_part(shards, part).sparse == 0).sum()) for part in day.parts) == missing > 0
 
 
-def test_same_bytes_with_two_workers(raw: Path, shards: Path, options: PrepareOptions, tmp_path: Path) -> None:
-    assert run(raw, tmp_path, options, workers=2) == 3
+@pytest.mark.parametrize("workers", [2, 7])
+def test_same_bytes_with_any_number_of_workers(workers: int, raw: Path, shards: Path, options: PrepareOptions, tmp_path: Path) -> None:
+    """One process of two threads; three of two."""
+    assert run(raw, tmp_path, options, workers=workers) == 3
     assert tree(tmp_path) == tree(shards)
+
+
+@pytest.mark.parametrize(
+    ("days", "workers", "processes", "threads"),
+    [
+        (1, 1, 1, 1),
+        (24, 1, 1, 1),
+        (24, 2, 1, 2),
+        (1, 16, 1, 16),
+        (24, 3, 1, 3),
+        (24, 16, 8, 2),
+        (9, 16, 5, 3),
+        (2, 4, 2, 2),
+        (24, 96, 24, 4),
+    ],
+)
+def test_days_read_by_threads_share_the_cores(days: int, workers: int, processes: int, threads: int) -> None:
+    assert share_out(days, workers, threaded=True) == (processes, threads)
+    assert processes * threads <= workers
+
+
+@pytest.mark.parametrize(("days", "workers", "processes"), [(1, 1, 1), (24, 16, 16), (3, 16, 3)])
+def test_days_read_by_one_thread_have_a_process_each(days: int, workers: int, processes: int) -> None:
+    assert share_out(days, workers, threaded=False) == (processes, 1)
 
 
 def test_part_size_changes_the_parts_and_not_the_rows(raw: Path, shards: Path, options: PrepareOptions, tmp_path: Path) -> None:
@@ -91,10 +117,10 @@ def test_a_second_run_does_nothing_and_a_new_day_is_added(raw: Path, shards: Pat
 KILLED_AT_A_PART = """
     import os, signal, sys
     from pathlib import Path
-    from data_prep import day_jobs
+    from data_prep import part_writer
     from data_prep.cli import main
 
-    write, calls = day_jobs.write_part, 0
+    write, calls = part_writer.write_part, 0
 
     def write_or_die(*arguments):
         global calls
@@ -103,7 +129,7 @@ KILLED_AT_A_PART = """
             os.kill(os.getpid(), signal.SIGKILL)
         return write(*arguments)
 
-    day_jobs.write_part = write_or_die
+    part_writer.write_part = write_or_die
     main(["run", "--input", sys.argv[2], "--out", sys.argv[3], "--workers", "1", "--part-rows", "1000", "--buckets", "500"])
 """
 
@@ -123,7 +149,7 @@ def test_a_fault_leaves_no_temporary_folder(raw: Path, options: PrepareOptions, 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(day_jobs, "write_part", full)
+    monkeypatch.setattr(part_writer, "write_part", full)
     with pytest.raises(OSError, match="No space left"):
         run(raw, tmp_path, options)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]

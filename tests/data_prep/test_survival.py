@@ -42,8 +42,8 @@ Undisturbed = Callable[[str], tuple[dict[str, bytes], int]]
 
 
 def command(raw: Path, out: Path, rules: str) -> list[str]:
-    """A run of small parts in two processes."""
-    inputs = ["--input", f"{raw}/day_*", "--out", str(out), "--workers", "2", "--part-rows", "500"]
+    """A run of small parts in two processes of two threads."""
+    inputs = ["--input", f"{raw}/day_*", "--out", str(out), "--workers", "4", "--part-rows", "500"]
     return [sys.executable, "-m", "data_prep.cli", "run", *inputs, *RULES[rules]]
 
 
