@@ -27,7 +27,7 @@ def build_network(run: Run, model: str) -> nn.Module:
     """
     retrain = run.config.retrain
     if model in (FOUND, FULL_SUPERNET) or CONTROL.fullmatch(model):
-        network: nn.Module = InteractionArch(_architecture(run, model), dropout=retrain.dropout)
+        network: nn.Module = InteractionArch(architecture_of(run, model), dropout=retrain.dropout)
     else:
         network = _of_the_zoo(run, model)
         regularise(network, retrain.batch_norm, retrain.dropout)
@@ -36,7 +36,8 @@ def build_network(run: Run, model: str) -> nn.Module:
     return network
 
 
-def _architecture(run: Run, model: str) -> Architecture:
+def architecture_of(run: Run, model: str) -> Architecture:
+    """That of the found network, the full supernet or a random control. Raises ConfigError for an unusable `architecture.json`."""
     if model == FULL_SUPERNET:
         return run.space().full()
     try:

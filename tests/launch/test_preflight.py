@@ -26,6 +26,10 @@ from recsys_nas.config import LaunchConfig, load_config
         ('space.dense_modules=["linear", "no_such"]', "no_such"),
         ("space.name=nasrec_small", "a differentiable search needs a gate a module, so pick = 'any'"),
         ('retrain.models=["dlmr"]', "retrain.models: there is no 'dlmr'; did you mean 'dlrm'?"),
+        ('retrain.sizes={ small = { model = "dlmr" } }', "retrain.sizes.small: there is no 'dlmr'; did you mean 'dlrm'?"),
+        ('retrain.progressive="2,8"', "retrain.progressive = '2,8': day 8 not in"),
+        ('retrain.progressive="0-2"', "retrain.progressive = '0-2': no day of data.train_days = "),
+        ('data.valid_days="7"', "data.valid_days = '7': day 7 not in"),
         ("launch.scheduler=slrum", "launch.scheduler: there is no 'slrum'; did you mean 'slurm'?"),
         ("launch.gpus=99", "launch.gpus = 99, but this machine shows"),
         ("serch.batch_size=3", "unknown key serch"),
@@ -78,3 +82,15 @@ def test_jobs_of_a_run(config_file: Path, tmp_path: Path) -> None:
     assert role.args[1].startswith("exec python -m launch.child torchrun ")
     assert role.args[1].endswith(f"-m launch.child python -m recsys_nas.jobs.retrain {config.run_folder} --model mlp")
     assert ddp_app(mlp, config.launch, tmp_path, {"CUDA_VISIBLE_DEVICES": "4,5"}).roles[0].resource.gpu == 0
+
+
+def test_random_controls_are_jobs_of_one_seed_that_wait_for_the_found_network(config_file: Path) -> None:
+    config = load_config(config_file, ["retrain.random_controls=2", "retrain.seeds=[4, 5]"])
+    jobs = {job.name: job for job in retrain_jobs(config)}
+    assert list(jobs) == ["retrain-found", "retrain-mlp", "retrain-random-00", "retrain-random-01"]
+    control = jobs["retrain-random-01"]
+    assert control.missing == (config.run_folder / "retrain/random-01/seed=4/result.json",)
+    assert not control.is_ready
+    config.run_folder.mkdir(parents=True)
+    (config.run_folder / "architecture.json").write_text("{}")
+    assert control.is_ready

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys_nas.config import Config, DataConfig, SpaceConfig, to_toml
+from recsys_nas.config import Config, DataConfig, SpaceConfig, load_config, to_toml
 from recsys_nas.report.results import write_results
 from recsys_nas.space import Gate, space_from_config
 from recsys_nas.training.retraining import RetrainConfig
@@ -50,7 +50,7 @@ def fabricate(
         output=str(run.parent),
         data=DataConfig(search_days=days, train_days=days, test_day=num_days, truth=str(truth_path) if truth else ""),
         space=space,
-        retrain=RetrainConfig(models=tuple(model for model in models if model != "found"), seeds=seeds),
+        retrain=RetrainConfig(models=tuple(m for m in models if m != "found"), seeds=seeds),
     )
     write(run / "config.toml", to_toml(config))
     write(run / "run.json", PROVENANCE)
@@ -77,6 +77,17 @@ def add_controls(run: Path) -> None:
         {"name": "dlrm", "kind": "zoo", "dense_flops": 498_176, "auc": 0.7664},
     ]
     write(run / "pareto.json", {"format_version": 1, "points": points})
+
+
+def train_controls(run: Path, aucs: Sequence[float]) -> None:
+    """Make random networks of these AUCs part of the run, as if they had been trained."""
+    path = run / "config.toml"
+    write(path, path.read_text().replace("random_controls = 0", f"random_controls = {len(aucs)}"))
+    config = load_config(path)
+    for name, auc in zip(config.retrain.controls, aucs, strict=True):
+        seed = config.retrain.seeds[0]
+        record = _result(name, seed, (auc, 0.5, 60_000, 30_000), config, 0.0, random.Random(0)) | {"auc": auc}
+        write(run / "retrain" / name / f"seed={seed}" / "result.json", record)
 
 
 def write(path: Path, value: Any) -> None:
@@ -164,7 +175,8 @@ def _result(
         "format_version": 1, "model": model, "seed": seed, "auc": auc + shift, "logloss": logloss - 0.9 * shift, "ne": final,
         "calibration": (0.991 if model == "found" else 0.972) + shift, "dense_flops": flops, "lookup_flops": 416, "lookup_bytes": 1664,
         "dense_params": params, "embedding_params": 1_664_000, "train_rows": rows, "train_seconds": 14 + flops / 4e4 + seed,
-        "rows_per_second": rows / (14 + flops / 4e4 + seed), "test_rows": TEST_ROWS, "test_positives": TEST_POSITIVES,
+        "rows_per_second": rows / (14 + flops / 4e4 + seed), "auc_row_ci95": 0.0024 + 1e-5 * seed,
+        "test_rows": TEST_ROWS, "test_positives": TEST_POSITIVES,
         "cost_by_module": [
             {"block": block, "module": module, "flops": int(0.97 * flops * w / sum(weights))}
             for (block, module), w in zip(modules, weights, strict=True)

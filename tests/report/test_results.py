@@ -12,7 +12,7 @@ import pytest
 from recsys_nas.config import ConfigError
 from recsys_nas.report.results import write_results
 from tests.report.conftest import MakeRun
-from tests.report.fabricated_run import BAYES_BY_ORDER, MODELS, TEST_POSITIVES, TEST_ROWS, write
+from tests.report.fabricated_run import BAYES_BY_ORDER, MODELS, TEST_POSITIVES, TEST_ROWS, train_controls, write
 
 
 def records(run: Path, model: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[dict[str, Any]]:
@@ -146,3 +146,39 @@ def test_a_broken_result_is_one_line(make_run: MakeRun, text: str, message: str)
     with pytest.raises(ConfigError, match=message) as caught:
         write_results(run)
     assert "\n" not in str(caught.value)
+
+
+def test_the_found_network_has_its_place_among_random_ones(make_run: MakeRun) -> None:
+    run = make_run()
+    train_controls(run, (0.70, 0.75, 0.80, 0.76))
+    mine = records(run, "found", (0,))[0]["auc"]
+    edit(run / "retrain" / "random-03" / "seed=0" / "result.json", auc=mine)
+    random = write_results(run)["random"]
+    assert random["percentile_vs_random"] == pytest.approx(100 * 2.5 / 4)
+    assert (random["count"], random["seed"], random["auc_best"], random["found_auc"]) == (4, 0, 0.80, mine)
+    assert random["dense_flops"] == [60_000] * 4
+    (run / "retrain" / "random-02" / "seed=0" / "result.json").unlink()
+    with pytest.raises(ConfigError, match="random-02"):
+        write_results(run)
+
+
+def test_without_controls_nothing_is_said_of_chance(make_run: MakeRun) -> None:
+    assert write_results(make_run())["random"] is None
+
+
+def test_the_interval_over_rows_is_that_of_one_model_and_none_where_a_seed_has_none(make_run: MakeRun) -> None:
+    run = make_run()
+    found = write_results(run)["models"][0]
+    assert found["auc_row_ci95"] == pytest.approx(0.0024 + 1e-5)
+    edit(run / "retrain" / "found" / "seed=1" / "result.json", auc_row_ci95=None)
+    assert write_results(run)["models"][0]["auc_row_ci95"] is None
+
+
+def test_days_that_were_searched_and_judged_are_told(make_run: MakeRun) -> None:
+    run = make_run()
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('progressive = ""', 'progressive = "3-5"'))
+    results = write_results(run)
+    assert results["test"]["days"] == [3, 4, 5]
+    assert "Days 3, 4 are judged on and were searched too" in results["notes"][0]
+    assert results["bayes"] is None

@@ -10,7 +10,7 @@ from rich.console import Console
 from recsys_nas.report.results import write_results
 from recsys_nas.report.table import print_results
 from tests.report.conftest import MakeRun
-from tests.report.fabricated_run import MODELS
+from tests.report.fabricated_run import MODELS, train_controls
 
 
 def test_piped_output_is_plain_and_fits(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,3 +50,12 @@ def test_a_terminal_without_unicode_gets_ascii(make_run: MakeRun) -> None:
     print_results(write_results(make_run()), Console(file=file, width=100))
     file.flush()
     assert "+- " in file.buffer.getvalue().decode("ascii")
+
+
+def test_chance_has_a_line_where_random_networks_were_trained(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run()
+    train_controls(run, (0.70, 0.75, 0.72, 0.80))
+    print_results(write_results(run))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Of 4 random networks at its FLOPs, trained alike (seed 0), found is ahead of 75 %" in printed
+    assert "0.7350 in the median and 0.8000 at best" in printed

@@ -152,6 +152,13 @@ def test_interacting_layer(width: int) -> None:
     close(layer(fields), torch.stack(rows))
 
 
+def test_bilinear_weights_are_drawn_as_one_column() -> None:
+    torch.manual_seed(0)
+    weights = BilinearFusion(400, 100, 5).bilinear.detach()
+    assert weights.shape == (5, 80, 20)
+    assert float(weights.std()) == pytest.approx((2 / 8001) ** 0.5, rel=0.03)
+
+
 def test_bilinear_fusion() -> None:
     fusion = BilinearFusion(6, 4, num_heads=2)
     randomised(fusion)

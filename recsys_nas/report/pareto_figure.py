@@ -1,0 +1,39 @@
+"""AUC against dense FLOPs of a sweep: found networks beside those of the zoo and random ones, and the front that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from recsys_nas.report import svg
+
+KINDS = ("found", "zoo", "random")
+
+
+def pareto_svg(points: Sequence[dict[str, Any]], front: set[str]) -> str:
+    """A stand-alone SVG. `points` are in order of their FLOPs, as `recsys_nas.jobs.pareto.Point` has them; `front` names those on it."""
+    with svg.style():
+        figure, axes = svg.canvas(640, 400, left=64, right=24, top=20, bottom=48)
+        best = [point for point in points if point["name"] in front]
+        axes.step([_flops(p) for p in best], [p["auc"] for p in best], where="post", color=svg.FAINT, zorder=1)
+        for number, kind in enumerate(KINDS):
+            of_kind = [point for point in points if point["kind"] == kind]
+            if of_kind:
+                x, y, spread = [_flops(p) for p in of_kind], [p["auc"] for p in of_kind], [p["auc_ci95"] or 0.0 for p in of_kind]
+                axes.errorbar(x, y, spread, fmt=svg.marker(number), color=svg.colour(number), elinewidth=1.1, markersize=6, label=kind)
+        for point in best:
+            axes.annotate(point["name"], (_flops(point), point["auc"]), (5, 5), textcoords="offset points", fontsize=10)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: svg.short(value)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.ticklabel_format(axis="y", useOffset=False)
+        axes.set_xlabel("dense FLOPs per example (log scale)")
+        axes.set_ylabel("AUC, mean over seeds and its 95 % interval")
+        axes.legend(loc="lower right")
+        return svg.stand_alone(figure, "sweep")
+
+
+def _flops(point: dict[str, Any]) -> int:
+    return max(int(point["dense_flops"]), 1)

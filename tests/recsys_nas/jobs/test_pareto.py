@@ -1,0 +1,76 @@
+"""A sweep of prices: dearer FLOPs, smaller networks; beside them whatever the run has trained; gone on with, not done again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from recsys_nas.config import ConfigError
+from recsys_nas.jobs import pareto
+from recsys_nas.jobs.assembly import Run
+from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.pareto import Point, front, sweep, sweep_text
+from recsys_nas.jobs.retrain import retrain
+
+CHEAP, DEAR = "search.cost_weight=1e-4", "search.cost_weight=30.0"
+
+
+def opened(run_folder: Path) -> Run:
+    """A run whose gates can move in a day of 16 steps, and whose models have two seeds."""
+    config = run_folder / "config.toml"
+    config.write_text(config.read_text().replace("alpha_learning_rate = 0.03", "alpha_learning_rate = 0.5"))
+    return Run.open(run_folder)
+
+
+def test_each_price_has_its_network_beside_those_of_the_run(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = opened(run_folder)
+    for seed in (0, 1):
+        retrain(run, "mlp", seed, ranks)
+    points = {point.name: point for point in sweep(run, [CHEAP, DEAR], ranks)}
+    assert set(points) == {"cost_weight=1e-4", "cost_weight=30.0", "mlp"}
+    assert {point.kind for point in points.values()} == {"found", "zoo"}
+    dear, cheap = points["cost_weight=30.0"], points["cost_weight=1e-4"]
+    assert dear.dense_flops < cheap.dense_flops
+    aucs = [json.loads((run_folder / "retrain" / "mlp" / f"seed={seed}" / "result.json").read_text())["auc"] for seed in (0, 1)]
+    assert points["mlp"].auc == pytest.approx(sum(aucs) / 2)
+    written = json.loads((run_folder / "pareto.json").read_text())
+    assert [point["dense_flops"] for point in written["points"]] == sorted(point.dense_flops for point in points.values())
+    assert ElementTree.parse(run_folder / "pareto.svg").getroot().tag.endswith("svg")
+    # The run's own search is left alone, and nothing is searched or trained a second time.
+    assert not (run_folder / "days").exists()
+    monkeypatch.setattr(pareto, "aggregate_run", lambda folder: None)
+    before = {path: path.stat().st_mtime_ns for path in run_folder.rglob("*") if path.name in ("alphas.json", "result.json")}
+    assert {point.name: point for point in sweep(run, [CHEAP, DEAR], ranks)} == points
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_price_that_is_none_stops_the_sweep_before_anything_is_searched(run_folder: Path, ranks: Ranks) -> None:
+    with pytest.raises(ConfigError, match=r"search.cost_weight = -1.0: must be 0 or more"):
+        sweep(opened(run_folder), [CHEAP, "search.cost_weight=-1.0"], ranks)
+    assert not list(run_folder.rglob("alphas.json"))
+
+
+def point(name: str, flops: int, auc: float, kind: str = "zoo") -> Point:
+    return Point(name, kind, flops, auc, None)
+
+
+def test_the_front_has_what_nothing_cheaper_equals() -> None:
+    small, middle, worse, best, twin = (
+        point("small", 10, 0.70), point("middle", 20, 0.75), point("worse", 25, 0.74), point("best", 30, 0.80), point("twin", 30, 0.79),
+    )  # fmt: skip
+    assert front([small, middle, worse, best, twin]) == {small, middle, best}
+
+
+def test_two_networks_of_one_price_and_auc_are_both_on_the_front() -> None:
+    points = [point("a", 10, 0.7), point("b", 10, 0.7)]
+    assert front(points) == set(points)
+
+
+def test_the_text_marks_the_front() -> None:
+    lines = sweep_text([point("small", 1000, 0.7), Point("found", "found", 2000, 0.69, 0.001)]).splitlines()
+    assert lines[1].startswith("* small")
+    assert lines[2].startswith("  found")
+    assert "2,000  0.6900 ± 0.0010" in lines[2]
