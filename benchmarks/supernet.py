@@ -4,11 +4,11 @@
 
 - `gate_overhead`: a step of the gated supernet of `distdnas`, every gate on, over one of the stand-alone network with every module.
 - `path_overhead`: a step of a sampled path through `nasrec_small`'s supernet over one of the same path taken out of it.
-- `vs_nasrec`: a step of NASRec's supernet over one of ours: `nasrec_small`, batch 512, its sampling (1 + Binomial(min(n - 1, 3), 1/2)
-  sources), its optimizer (Adagrad, rate .12, epsilon .01, gradients cut at norm 5), tables of 1,000 rows on both sides. CHECKOUT is a
+- `vs_nasrec`: a step of NASRec's supernet over one of ours: `nasrec_small`, batch 512, its sampling (`recsys_nas.search.path_sampling`),
+  its optimizer (Adagrad, rate .12, epsilon .01, gradients cut at norm 5), tables of 1,000 rows on both sides. CHECKOUT is a
   clone of https://github.com/facebookresearch/NasRec; its lazy layers need one pass with everything on before the optimizer is made.
-- `bf16_speedup`, `compile_speedup`: the stand-alone step in float32 over the same under bfloat16 autocast, and under torch.compile; and
-  what these do to the loss after the same steps.
+- `bf16_speedup`, `compile_speedup`, `bf16_compile_speedup`: the stand-alone step in float32 over the same under `precision = "bfloat16"`,
+  `compile = true`, and both; and what these do to the loss after the same steps.
 
 Steps are forward, backward and optimizer, on random data in memory; the cases of a pair take turns, and figures are medians.
 """
@@ -22,7 +22,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -39,8 +38,10 @@ from data_prep.atomic import write_json
 from recsys_nas.model import InteractionArch
 from recsys_nas.path_training import Path, PathAdagrad
 from recsys_nas.search.dnas import GatedNetwork
+from recsys_nas.search.path_sampling import single_operator_path
 from recsys_nas.space import NAMED_SPACES, Architecture, SearchSpace
 from recsys_nas.supernet import Supernet
+from recsys_nas.training.computation import Computation, Computed
 
 NUM_DENSE, NUM_SPARSE = 13, 26
 TABLE_ROWS = 1000
@@ -104,22 +105,23 @@ def path_overhead(repeats: int) -> dict[str, Any]:
 
 
 def faster_steps(repeats: int) -> dict[str, Any]:
-    """The full network of `distdnas` in three ways, from the same weights."""
+    """The full network of `distdnas` in four ways, from the same weights; in the end each is judged in float32, on the same batch."""
     space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["distdnas"])
     batch = Data(4096, 16)
-    networks: dict[str, nn.Module] = {}
-    for name in ("float32", "bf16", "compile"):
+    ways = {
+        "float32": Computation(),
+        "bf16": Computation("bfloat16"),
+        "compile": Computation(compile=True),
+        "bf16_compile": Computation("bfloat16", compile=True),
+    }
+    networks, steps = {}, {}
+    for name, computation in ways.items():
         torch.manual_seed(0)
         networks[name] = InteractionArch(space.full())
-    compiled = torch.compile(networks["compile"])
-    steps = {
-        "float32": adam_step(networks["float32"], batch),
-        "bf16": adam_step(networks["bf16"], batch, bf16=True),
-        "compile": adam_step(networks["compile"], batch, call=compiled),
-    }
+        steps[name] = adam_step(networks[name], batch, call=Computed(networks[name], computation))
     seconds = in_turn(steps, repeats)
-    losses = {name: float(loss_of(network, batch)) for name, network in networks.items()}
-    speedups = {f"{name}_speedup": seconds["float32"] / seconds[name] for name in ("bf16", "compile")}
+    losses = {name: float(loss_of(network, batch).detach()) for name, network in networks.items()}
+    speedups = {f"{name}_speedup": seconds["float32"] / seconds[name] for name in ways if name != "float32"}
     return speedups | {"faster_seconds": seconds, "loss_after_equal_steps": losses}
 
 
@@ -167,7 +169,7 @@ def our_nasrec_small_step(batch: Data) -> Step:
 
     def step() -> None:
         of_tables.zero_grad()
-        path = Path(supernet, binomial_path(space, generator))
+        path = Path(supernet, single_operator_path(space, generator))
         tokens = torch.stack([table(batch.ids[:, i]) for i, table in enumerate(tables)], dim=1)
         F.binary_cross_entropy_with_logits(path(batch.dense, tokens), batch.labels).backward()
         nn.utils.clip_grad_norm_([*tables.parameters(), *path.parameters()], LARGEST_NORM)
@@ -177,30 +179,12 @@ def our_nasrec_small_step(batch: Data) -> Step:
     return step
 
 
-def binomial_path(space: SearchSpace, generator: random.Random) -> Architecture:
-    """A member with sources as NASRec's training draws them: modules and widths evenly, 1 + Binomial(min(n - 1, 3), 1/2) sources of n."""
-    member = space.sample(generator)
-    blocks = []
-    for number, block in enumerate(member.blocks, start=1):
-
-        def some(number: int = number) -> tuple[int, ...]:
-            count = 1 + sum(generator.random() < 0.5 for _ in range(min(number - 1, space.rules.max_sources - 1)))
-            return tuple(sorted(generator.sample(range(number), count)))
-
-        dense, sparse = some(), some()
-        modules = tuple(
-            replace(module, dense=dense if module.dense else (), sparse=sparse if module.sparse else ()) for module in block.modules
-        )
-        blocks.append(replace(block, modules=modules))
-    return replace(member, blocks=tuple(blocks))
-
-
-def adam_step(network: nn.Module, batch: Data, bf16: bool = False, call: Callable[..., Any] | None = None) -> Step:
+def adam_step(network: nn.Module, batch: Data, call: Callable[..., Any] | None = None) -> Step:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
-        loss_of(network if call is None else call, batch, bf16=bf16).backward()
+        loss_of(network if call is None else call, batch).backward()
         optimizer.step()
 
     return step
@@ -226,10 +210,8 @@ def adagrad_step(network: nn.Module, batch: Data) -> Step:
     return step
 
 
-def loss_of(network: Callable[..., Any], batch: Data, bf16: bool = False) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        logits = network(batch.dense, batch.tokens)
-    return F.binary_cross_entropy_with_logits(logits.float(), batch.labels)
+def loss_of(network: Callable[..., Any], batch: Data) -> Tensor:
+    return F.binary_cross_entropy_with_logits(network(batch.dense, batch.tokens), batch.labels)
 
 
 class Data:
