@@ -8,7 +8,7 @@ from pathlib import Path
 from data_prep.command_line import FAILURE, SUCCESS
 from recsys_nas.verbs.verb import Verb, add_json
 
-_SIMULATE = "recsys-nas simulate --days 24 --workers 8 --rows-per-day 182e6 --rows-per-second 1e6 --gpus 8 --price 3"
+_SIMULATE = "recsys-nas simulate --days 24 --workers 8 --rows-per-day 182e6 --gpus 8 --device h200 --price 3"
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

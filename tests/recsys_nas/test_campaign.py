@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 from dataclasses import replace
@@ -84,3 +85,19 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cost                26 at 2 an hour and device" in out
     assert main([*words.split(), "--failure-rate", "2"]) == 2
     assert "failure_rate = 2.0: must lie in [0, 1)" in capsys.readouterr().err
+
+
+def test_an_assumed_rate_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "simulate --days 1 --workers 1 --rows-per-day 1671168 --gpus 8 --spread 0 --failure-rate 0 --startup-seconds 0 --times 1"
+    assert main([*words.split(), "--device", "h200"]) == 0
+    assert "rows/s of a job     1,671,168, ASSUMED: that of TorchRec's DLRM on A100 of 40 GB, github.com/" in capsys.readouterr().out
+    assert main([*words.split(), "--device", "h200", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows_per_second"], told["day_hours"]) == (1_671_168, 1 / HOUR)
+    assert main([*words.split(), "--device", "abacus"]) == 2
+    assert "--device abacus: no rate is assumed for it; known: a100, h100, h200" in capsys.readouterr().err
+    assert main([*words.split(), "--device", "h200", "--gpus", "3"]) == 2
+    assert "--gpus 3: rates are assumed for 1, 4, 8 of a h200 only" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert "one of the arguments --rows-per-second --device is required" in capsys.readouterr().err
