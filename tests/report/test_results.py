@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,11 @@ def test_a_broken_result_is_one_line(make_run: MakeRun, text: str, message: str)
     with pytest.raises(ConfigError, match=message) as caught:
         write_results(run)
     assert "\n" not in str(caught.value)
+
+
+def test_its_words_are_those_of_the_page_of_names(make_run: MakeRun) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/*.]+)`", page))
+    (found, *_) = write_results(make_run())["models"]
+    words = {re.sub(r"_(by_seed|(row_)?ci95)$", "", key) for key in found} - {"name", "seeds"}
+    assert words <= named
