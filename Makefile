@@ -4,7 +4,7 @@ DEVICE ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test docs lint format lock clean
 
 help:    ## show this list
 	@sed -nE 's/^([a-z-]+): .*## /  make \1\t/p' Makefile
@@ -23,6 +23,9 @@ test: setup    ## run the tests
 
 test-slurm: setup    ## run a search on a Slurm of one node, started for it; needs root, slurm-wlm, slurmdbd, munge, mariadb-server
 	@$(BIN)/python -m pytest --quiet -rs -m slurm tests/slurm
+
+docs: setup    ## pages of docs/ in docs/_build, without network
+	@$(BIN)/python docs/make_config.py && $(BIN)/python -m sphinx -q -W -b html docs docs/_build && echo docs/_build/index.html
 
 lint: setup    ## check style and types
 	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet && $(BIN)/mypy

@@ -24,7 +24,7 @@ def gate_history(records: Sequence[Mapping[str, float]]) -> NDArray[np.uint8]:
     steps = np.array([record["step"] for record in records], dtype=float)
     edges = np.concatenate([[0.0], steps])
     named = len(names) <= _MAX_NAMED
-    figure = Figure(figsize=(9, 1.1 + (0.24 if named else 0.06) * len(names)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(5.2, 0.9 + (0.22 if named else 0.05) * len(names)), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     mesh = axes.pcolormesh(edges, np.arange(len(names) + 1), values, cmap=_COLOURS, vmin=0, vmax=1)

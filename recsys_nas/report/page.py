@@ -69,10 +69,13 @@ def _environment(autoescape: bool) -> Environment:
 def _content(run: RunRecords) -> dict[str, Any]:
     """What both forms say."""
     found, *others = run.results["models"]
+    by_gates = "strategy" not in run.alphas  # other strategies tell theirs, and judge whole networks
     return {
         "run": run,
         "results": run.results,
         "random": _random_row(run.results),
+        "p": "mean probability of its gate" if by_gates else "share of the days' finalists that keep it",
+        "kept_when": f"the mean probability reaches {run.alphas['threshold']}" if by_gates else "the network chosen in the end has it",
         "found": found,
         "others": others,
         "verdict": judge(run.results),

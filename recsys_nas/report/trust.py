@@ -14,6 +14,9 @@ _CALIBRATED = 0.02
 _ENOUGH_SEEDS = 3
 _NAMED = 3
 _AHEAD = 90
+_NO_REPRODUCTION = (
+    "This is an implementation of the idea of DistDNAS, not a reproduction: it was built from the abstract, with formulas of its own."
+)
 
 
 State = Literal["good", "caution", "note"]
@@ -36,9 +39,9 @@ def checks(run: RunRecords) -> list[Check]:
 
 def limits(run: RunRecords) -> list[str]:
     """What the run did not measure, in plain sentences."""
-    seeds = len(run.config.retrain.seeds)
+    seeds = len(run.results["models"][0]["seeds"])
     lines = [
-        "This is an implementation of the idea of DistDNAS, not a reproduction: it was built from the abstract, with formulas of its own.",
+        *([_NO_REPRODUCTION] if "strategy" not in run.alphas else []),
         f"Intervals cover {seeds} retraining seed{'s' if seeds > 1 else ''} only.",
         f"The search ran once, with seed {run.config.seed}: another seed or other days may derive another network.",
         "All models share one set of training settings; none was tuned for itself.",
@@ -47,7 +50,7 @@ def limits(run: RunRecords) -> list[str]:
     if missing := _missing_controls(run):
         lines.append(f"Controls not run: {', '.join(missing)}.")
     if run.config.data.truth:
-        lines.insert(1, "The logs are synthetic, with planted interactions. An order of models found on them need not hold on real logs.")
+        lines.insert(0, "The logs are synthetic, with planted interactions. An order of models found on them need not hold on real logs.")
     return [*lines, *run.results.get("notes", [])]
 
 
@@ -63,7 +66,7 @@ def _missing_controls(run: RunRecords) -> list[str]:
 
 
 def _seeds(run: RunRecords) -> Check:
-    seeds = len(run.config.retrain.seeds)
+    seeds = len(run.results["models"][0]["seeds"])
     if seeds == 1:
         return Check("caution", "Seeds", "One seed. Nothing here can tell a difference between models from chance.")
     state: State = "good" if seeds >= _ENOUGH_SEEDS else "caution"

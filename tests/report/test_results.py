@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,11 @@ def test_days_that_were_searched_and_judged_are_told(make_run: MakeRun) -> None:
     assert results["test"]["days"] == [3, 4, 5]
     assert "Days 3, 4 are judged on and were searched too" in results["notes"][0]
     assert results["bayes"] is None
+
+
+def test_its_words_are_those_of_the_page_of_names(make_run: MakeRun) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/*.]+)`", page))
+    (found, *_) = write_results(make_run())["models"]
+    words = {re.sub(r"_(by_seed|(row_)?ci95)$", "", key) for key in found} - {"name", "seeds"}
+    assert words <= named

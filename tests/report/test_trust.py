@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from recsys_nas.report.page import write_report
 from recsys_nas.report.records import read_run
 from recsys_nas.report.results import write_results
 from recsys_nas.report.trust import Check, checks, limits
@@ -102,3 +103,17 @@ def test_controls_are_told_or_missed(make_run: MakeRun) -> None:
     write(run / "results.json", results | {"random": results["random"] | {"percentile_vs_random": 62.5}})
     (control,) = (check for check in checks(read_run(run)) if check.title == "Random networks")
     assert control.state == "caution"
+
+
+def test_a_search_by_trials_is_not_told_as_one_by_gates(make_run: MakeRun) -> None:
+    run = make_run()
+    write_results(run)
+    write_report(run)
+    assert "the mean probability of its gate" in (run / "report.md").read_text()
+    assert any("DistDNAS" in line for line in limits(read_run(run)))
+    change_alphas(run, strategy="evolution")
+    write_report(run)
+    for name in ("report.md", "report.html"):
+        assert "mean probability" not in (run / name).read_text()
+    assert "share of the days' finalists" in (run / "report.md").read_text()
+    assert not any("DistDNAS" in line for line in limits(read_run(run)))

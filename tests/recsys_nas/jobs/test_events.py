@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,22 @@ def last(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
     return scalars, {tag.split("/")[0]: text for tag, text in texts.items()}
 
 
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "run-folder.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`([\w/*.]+)`", PAGE))
+OF_EACH = ("learning_rate/", "gradient_norm/", "gates/", "alphas/")
+POSITION = {"step", "rows", "total_rows", "seconds_left"}
+
+
+def check_names(folder: Path, scalars: dict[str, float]) -> None:
+    """Tags are on the page of names, and records have the same words: those of `train/` without it, all others as they stand."""
+    assert {tag for tag in scalars if not tag.startswith(OF_EACH)} <= NAMED
+    keys = set(json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1]))
+    # what comes once, and what every module has, is in the events alone
+    in_events_alone = ("gates/", "alphas/", "test/", "cost/", "search/gate_entropy")
+    assert keys - POSITION == {tag.removeprefix("train/") for tag in scalars if not tag.startswith(in_events_alone)}
+    assert keys >= POSITION
+
+
 def test_a_day(run_folder: Path, ranks: Ranks) -> None:
     search_day(Run.open(run_folder), 0, ranks)
     folder = run_folder / "days" / "day=00"
@@ -41,6 +58,7 @@ def test_a_day(run_folder: Path, ranks: Ranks) -> None:
         assert scalars[f"alphas/{name}"] == pytest.approx(gate["alpha"])
         assert scalars[f"gates/{name}"] == pytest.approx(gate["probability"])
     assert scalars["search/expected_cost_share"] == pytest.approx(alphas["expected_cost_share"])
+    check_names(folder, scalars)
     assert "[search]" in texts["config"]
     assert "dense FLOPs per example" in texts["architecture"]
 
@@ -55,4 +73,5 @@ def test_a_retrained_model(run_folder: Path, ranks: Ranks) -> None:
         assert scalars[f"test/{name}"] == pytest.approx(result[name])
     for name in ("dense_flops", "lookup_bytes", "dense_params"):
         assert scalars[f"cost/{name}"] == result[name]
+    check_names(folder, scalars)
     assert "Linear" in texts["architecture"]

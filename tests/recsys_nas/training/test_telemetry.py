@@ -60,7 +60,7 @@ def test_the_heat_map_has_a_column_a_record(tmp_path: Path) -> None:
         for step in (1, 2, 3):
             record(telemetry, step, {"gates/1/fm": 0.0, "gates/1/cross": 1.0})
     (image,) = events(tmp_path).Images("search/gates")
-    assert (image.step, image.width) == (3, 900)
+    assert (image.step, image.width) == (3, 520)
     assert image.encoded_image_string.startswith(b"\x89PNG")
 
 
