@@ -16,7 +16,7 @@ from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.model import InteractionArch
 from recsys_nas.modules.normalised import BatchNorm
-from recsys_nas.search.aggregate import kendall_tau
+from recsys_nas.search.agreement import kendall_tau
 from recsys_nas.space import Architecture
 from recsys_nas.training.checkpoint import Checkpointer, Retention
 from recsys_nas.training.ctr_model import CtrModel

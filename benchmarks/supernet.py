@@ -37,7 +37,7 @@ from benchmarks.measuring import machine
 from data_prep.atomic import write_json
 from recsys_nas.model import InteractionArch
 from recsys_nas.path_training import Path, PathAdagrad
-from recsys_nas.search.dnas import GatedNetwork
+from recsys_nas.search.dnas import GatedNetwork, Gating
 from recsys_nas.search.path_sampling import single_operator_path
 from recsys_nas.space import NAMED_SPACES, Architecture, SearchSpace
 from recsys_nas.supernet import Supernet
@@ -70,9 +70,9 @@ def main() -> None:
 def gate_overhead(repeats: int) -> dict[str, Any]:
     space = SearchSpace(NUM_DENSE, NUM_SPARSE, 16, NAMED_SPACES["distdnas"])
     batch = Data(1024, 16)
-    gated = GatedNetwork(space, lookup_flops=0, temperature=1.0, seed=0)
+    gated = GatedNetwork(space, lookup_flops=0, gating=Gating(), seed=0)
     plain = InteractionArch(space.full())
-    weights = torch.optim.Adam(gated.interaction.parameters(), lr=1e-3, fused=True)
+    weights = torch.optim.Adam(gated.supernet.parameters(), lr=1e-3, fused=True)
     alphas = torch.optim.Adam([gated.alphas], lr=1e-2, fused=True)
     number = 0
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Form = Literal["product", "gate", "attention"]
 DEMO = "demo"
-SHARPNESS = 3.0
+SHARPNESS = 5.0
 """Of the softmax between columns that compete: on most rows one of them has most of the weight."""
 
 
@@ -90,9 +90,9 @@ NAMED_WORLDS: Mapping[str, Plan] = {
     DEMO: Plan(),
     "first_order": _small(first_order=0.45),
     "second_order": _small(Planted(("C1", "C2"), 0.7), Planted(("C3", "C4"), 0.7), Planted(("C5", "C6"), 0.7)),
-    "third_order": _small(Planted(("C1", "C2", "C3"), 0.8), Planted(("C4", "C5", "C6"), 0.8), cardinality=6),
+    "third_order": _small(Planted(("C1", "C2", "C3"), 1.5), cardinality=5),
     "gating": _small(Planted(("C1", "C2", "C3", "C4", "C5", "C6"), 1.2, "gate")),
-    "attention": _small(Planted(("C1", "C2", "C3", "C4", "C5", "C6"), 1.5, "attention")),
+    "attention": _small(Planted(("C1", "C2", "C3", "C4", "C5", "C6"), 2.5, "attention"), cardinality=5, first_order=0.15),
 }
 """By the names that `data-prep synth --world` takes."""
 

@@ -17,6 +17,7 @@ def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
     `failed`: names of the jobs given up. With fewer than `launch.min_days` (0: all) days, nothing is done. An architecture that
     is newer than every day stays, edited by hand or not. Raises LaunchError when another was retrained before.
     """
+    from recsys_nas.search.aggregate import DECOY_SURVIVED
     from recsys_nas.search.combine_days import combine_run
 
     given_up = {*failed, *left_out(config)}
@@ -29,10 +30,11 @@ def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
     if architecture.exists() and architecture.stat().st_mtime >= newest_day:
         return ""
     _refuse_results_of_another(config)
-    combine_run(config.run_folder, [_number(job) for job in done])
+    valid = combine_run(config.run_folder, [_number(job) for job in done])
     without = [job.title.removeprefix("search ") for job in days if job not in done]
     lacking = f" without {', '.join(without)}, which failed" if without else ""
-    return f"aggregated {len(done)} days{lacking}: the architecture is in {architecture}"
+    warning = "" if valid else f"\nwarning: {DECOY_SURVIVED}"
+    return f"aggregated {len(done)} days{lacking}: the architecture is in {architecture}{warning}"
 
 
 def left_out(config: Config) -> frozenset[str]:

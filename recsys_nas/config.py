@@ -14,16 +14,16 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import tomli_w
 
 from data_prep.typed_toml import read_toml, typed
 from embeddings.config import EmbeddingConfig
-from recsys_nas.search.trial_settings import StrategyName, TrialsConfig
+from recsys_nas.search.trial_settings import TrialsConfig
+from recsys_nas.search_config import SearchConfig
 from recsys_nas.space import NAMED_SPACES, SpaceRules
 from recsys_nas.training.retraining import RetrainConfig
-from recsys_nas.training.settings import TrainingConfig
 
 
 class ConfigError(ValueError):
@@ -96,54 +96,6 @@ class SpaceConfig:
     @property
     def rules(self) -> SpaceRules:
         return SpaceRules(**{field_.name: getattr(self, field_.name) for field_ in dataclasses.fields(SpaceRules)})
-
-
-@dataclass(frozen=True)
-class SearchConfig(TrainingConfig):
-    """How a day is searched: by `strategy`, whose settings are below for `dnas` and in `[trials]` for all others.
-
-    `dnas` is one pass over the day: weights and gates together, under a loss that charges for serving cost. `max_rows` caps the
-    tables while searching, by any strategy (0: as `embedding.max_rows`).
-    """
-
-    section: ClassVar[str] = "search"
-
-    strategy: StrategyName = "dnas"
-    batch_size: int = 256
-    max_rows: int = 0
-    alpha_learning_rate: float = 3e-2
-    alpha_betas: tuple[float, float] = (0.5, 0.999)
-    alpha_eps: float = 1e-8
-    alpha_weight_decay: float = 0.0
-    temperature: float = 1.0
-    cost_weight: float = 1e-2
-    warmup_share: float = 0.3
-    aggregation: Literal["mean"] = "mean"
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _positive(self, "search", "batch_size", "alpha_learning_rate", "alpha_eps", "temperature")
-        if not 0 <= self.alpha_weight_decay < math.inf or self.max_rows < 0:
-            raise ValueError("search.alpha_weight_decay and search.max_rows must be finite and 0 or more")
-        if not 0 <= self.warmup_share < 1:
-            raise ValueError(f"search.warmup_share = {self.warmup_share}: must lie in [0, 1)")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"search.threshold = {self.threshold}: must lie between 0 and 1")
-        if not all(0 <= beta < 1 for beta in self.alpha_betas):
-            raise ValueError(f"search.alpha_betas = {list(self.alpha_betas)}: both must lie in [0, 1)")
-        if not 0 <= self.cost_weight < math.inf:
-            raise ValueError(f"search.cost_weight = {self.cost_weight}: must be 0 or more")
-        if self.compile and self.strategy != "dnas":
-            raise ValueError(
-                f"search.compile = true: search.strategy = {self.strategy!r} trains another network in every trial or step, "
-                'and each would be compiled anew; leave it out, or search by "dnas"'
-            )
-
-    @property
-    def day_result(self) -> str:
-        """The file that a searched day leaves."""
-        return "alphas.json" if self.strategy == "dnas" else "search.json"
 
 
 @dataclass(frozen=True)

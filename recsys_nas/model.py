@@ -17,7 +17,7 @@ from recsys_nas.modules.base import bias, weight
 from recsys_nas.modules.mergers import DenseToTokens, TokensToDense
 from recsys_nas.modules.normalised import NormalisedModule
 from recsys_nas.precision import linear_outside_autocast
-from recsys_nas.space import PORTS, STREAM_OF, Architecture, Gate, ModuleChoice, Port
+from recsys_nas.space import PORTS, STREAM_OF, Architecture, Gate, ModuleChoice, Port, Stream
 
 MERGE_TO_DENSE, MERGE_TO_TOKENS = "merge_to_dense", "merge_to_tokens"
 MERGERS: dict[str, type[InteractionModule]] = {MERGE_TO_DENSE: TokensToDense, MERGE_TO_TOKENS: DenseToTokens}
@@ -69,9 +69,19 @@ class InteractionArch(nn.Module):
             {piece.name: NormalisedModule(piece.layer(piece.shape, shared), normalisation, self.dropout) for piece in made}
         )
 
-    def forward(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> Tensor:
-        """`[B, num_dense]`, `[B, num_sparse, D]` and, in a search, a factor `[B]` for each gate -> logits `[B]`."""
-        read, raw = self.last_features(dense, tokens, gates)
+    def forward(
+        self,
+        dense: Tensor,
+        tokens: Tensor,
+        gates: Mapping[Gate, Tensor] | None = None,
+        added: Mapping[tuple[int, Stream], Tensor] | None = None,
+    ) -> Tensor:
+        """`[B, num_dense]`, `[B, num_sparse, D]` -> logits `[B]`.
+
+        In a search also a factor `[B]` for each gate, and what other modules add to a stream of a block; a stream that the block
+        does not make takes nothing.
+        """
+        read, raw = self.last_features(dense, tokens, gates, added)
         logits: Tensor = self.bias
         if self.head.shape[1]:
             logits = logits + linear_outside_autocast(read, self.head)
@@ -79,29 +89,43 @@ class InteractionArch(nn.Module):
             logits = logits + linear_outside_autocast(raw, self.skip)
         return logits.squeeze(1)
 
-    def last_features(self, dense: Tensor, tokens: Tensor, gates: Mapping[Gate, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def last_features(
+        self,
+        dense: Tensor,
+        tokens: Tensor,
+        gates: Mapping[Gate, Tensor] | None = None,
+        added: Mapping[tuple[int, Stream], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """What the last layer reads: by its head, `[B, H]`, and by the linear skip, the raw stem `[B, num_raw_features]`."""
         raw = torch.cat([dense, tokens.flatten(1)], dim=1)
         streams = Streams(self.live, raw if self.live.stem == "flat" else dense, tokens)
         for name, modules in self.blocks.items():
-            self._run_block(int(name), modules, streams, gates)
+            self._run_block(int(name), modules, streams, gates, added or {})
         return (streams.flattened(sorted(self.live.head)) if self.head.shape[1] else raw[:, :0]), raw
 
-    def _run_block(self, number: int, modules: nn.Module, streams: Streams, gates: Mapping[Gate, Tensor] | None) -> None:
+    def _run_block(
+        self,
+        number: int,
+        modules: nn.Module,
+        streams: Streams,
+        gates: Mapping[Gate, Tensor] | None,
+        added: Mapping[tuple[int, Stream], Tensor],
+    ) -> None:
         block = self.live.blocks[number - 1]
         layers = dict(modules.named_children())
-        made: dict[str, Tensor] = {}
+        made: dict[Stream, Tensor] = {}
         for module in sorted(block.modules, key=lambda module: module.name):
             output = layers[module.name](streams.inputs(module))
             if gates is not None:
                 output = output * gates[Gate(number, module.name)].view(-1, *(1,) * (output.dim() - 1))
             made[module.makes] = made[module.makes] + output if module.makes in made else output
+        made = {stream: output + added[number, stream] if (number, stream) in added else output for stream, output in made.items()}
         dense, tokens = made.get("dense"), made.get("sparse")
         empty = streams.empty
         merged_dense, merged_tokens = dense, tokens
         if block.tokens_to_dense and tokens is not None:
-            added = layers[MERGE_TO_DENSE](Inputs(empty.dense, tokens, empty.right))
-            merged_dense = added if dense is None else dense + added
+            summed = layers[MERGE_TO_DENSE](Inputs(empty.dense, tokens, empty.right))
+            merged_dense = summed if dense is None else dense + summed
         if block.dense_to_tokens and dense is not None:
             appended = layers[MERGE_TO_TOKENS](Inputs(dense, empty.tokens, empty.right))
             merged_tokens = appended if tokens is None else torch.cat([tokens, appended], dim=1)

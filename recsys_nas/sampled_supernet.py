@@ -57,6 +57,9 @@ class Rewarded:
         self.last_reward = self._reward()
         self.network.sampler.learn(step, self.last_reward)
 
+    def is_done(self) -> bool:
+        return False
+
     def figures(self) -> dict[str, float]:
         return {"search/reward": self.last_reward}
 

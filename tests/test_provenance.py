@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from recsys_nas import provenance
-from recsys_nas.config import Config, ConfigError, DataConfig, LaunchConfig, SearchConfig, load_config
+from recsys_nas.config import Config, ConfigError, DataConfig, LaunchConfig, load_config
 from recsys_nas.provenance import versions, write_provenance
+from recsys_nas.search_config import SearchConfig
 from tests.fabricated_shards import write_shards
 
 CONFIG = Config(name="demo", seed=7, data=DataConfig(search_days="0-4"), search=SearchConfig(batch_size=512))

@@ -62,6 +62,10 @@ class Run:
             yield dataclasses.replace(self, shards=root)
 
     @property
+    def search_days(self) -> tuple[int, ...]:
+        return parse_days(self.config.data.search_days, "data.search_days")
+
+    @property
     def retrain_days(self) -> tuple[int, ...]:
         """Those that a model is trained, validated and judged on."""
         days = (*parse_days(self.config.data.train_days, "data.train_days"), *self.config.data.validation, *scored_days(self.config))
@@ -103,7 +107,7 @@ class Run:
     def reader(
         self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1, **part: Any
     ) -> ShardReader:
-        """Raises ConfigError. `part`: `rows`, `max_steps` and `shuffle_rows` of `ReaderOptions`."""
+        """Raises ConfigError. `part`: `rows`, `max_steps`, `shuffle_rows` and `days_in_order` of `ReaderOptions`."""
         rows = list(table_rows(self.schema, self.config.embedding).values())
         options = ReaderOptions(batch_size, rows, shuffle_seed, epochs=epochs, rank=ranks.rank, world_size=ranks.world_size, **part)
         try:

@@ -7,148 +7,194 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data_prep.atomic import write_json
-from recsys_nas.config import to_toml
+from recsys_nas.config import ConfigError, to_toml
 from recsys_nas.cost import module_costs
 from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.jobs.search_trials import search_day_by_trials
 from recsys_nas.report.architecture_text import architecture_text
-from recsys_nas.search.aggregate import derive, judge
-from recsys_nas.search.dnas import GatedNetwork
+from recsys_nas.search.aggregate import SEQUENTIAL, derive_alone, derived
+from recsys_nas.search.decisions import NEVER, DecisionRules
+from recsys_nas.search.discretise import discretisation
+from recsys_nas.search.dnas import GatedNetwork, Gating
+from recsys_nas.search.objective import CostAware, Price
+from recsys_nas.search_config import SearchConfig
 from recsys_nas.training.ctr_model import SearchModel
 from recsys_nas.training.optimizers import adam
-from recsys_nas.training.reader import ShardReader
 from recsys_nas.training.telemetry import Telemetry, as_code
 from recsys_nas.training.trainer import Progress
 
 
-class CostAware:
-    """Log loss plus the price of the expected serving cost; the gates rest while the weights warm up."""
-
-    def __init__(self, network: GatedNetwork, cost_weight: float, warmup_steps: int) -> None:
-        self.network = network
-        self.cost_weight = cost_weight
-        self.warmup_steps = warmup_steps
-
-    def penalty(self) -> Tensor:
-        return self.cost_weight * self.network.expected_cost_share()
-
-    def before_update(self, step: int) -> None:
-        if step < self.warmup_steps:
-            self.network.alphas.grad = None
-
-    def figures(self) -> Mapping[str, float]:
-        with torch.no_grad():
-            gates_of = self.network.space.gates
-            gates = {f"gates/{gate}": float(p) for gate, p in self.network.probabilities().items()}
-            alphas = {f"alphas/{gate}": float(alpha) for gate, alpha in zip(gates_of, self.network.alphas, strict=True)}
-            share = float(self.network.expected_cost_share())
-            flops = share * self.network.full_flops - self.network.lookup_flops
-            return gates | alphas | {"search/expected_cost_share": share, "search/expected_dense_flops": flops}
-
-
 def search_day(run: Run, day: int, ranks: Ranks) -> None:
-    """Train from the newest checkpoint to the day's end, then write `alphas.json`; nothing is done when it is there.
+    """Train from the newest checkpoint to the day's end, or until the gates have settled, then write `alphas.json`.
 
-    Another strategy than `dnas` writes `search.json` (`recsys_nas.jobs.search_trials`).
+    Nothing is done when that is there. Another strategy than `dnas` writes `search.json` (`recsys_nas.jobs.search_trials`).
     """
+    folder = run.folder / "days" / f"day={day:02d}"
+    if (folder / run.config.search.day_result).exists():
+        return
+    if run.config.search.strategy != "dnas":
+        search_day_by_trials(run.searching(), day, ranks)
+        return
+    _search(run, [day], folder, ranks)
+
+
+def search_in_sequence(run: Run, ranks: Ranks) -> None:
+    """The control: one search over all days in order, written to `<run>/sequential/` as that of a day is to its folder.
+
+    Its `alphas.json` has `days` in place of `day`; `architecture.json` is what it alone would derive. Raises ConfigError for
+    another strategy than `dnas`.
+    """
+    if run.config.search.strategy != "dnas":
+        raise ConfigError(f"search.strategy = {run.config.search.strategy!r}: a search over all days in order is there for 'dnas' only")
+    folder = run.folder / SEQUENTIAL
+    _search(run, run.search_days, folder, ranks)
+    if ranks.is_first:
+        derive_alone(run.config, run.space(), folder)
+
+
+def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
+    if (folder / "alphas.json").exists():
+        return
     run = run.searching()
-    folder, config = run.folder / "days" / f"day={day:02d}", run.config
-    if (folder / config.search.day_result).exists():
-        return
-    if config.search.strategy != "dnas":
-        search_day_by_trials(run, day, ranks)
-        return
-    began = time.monotonic()
+    config = run.config
+    began = Stopwatch()
     torch.manual_seed(config.seed)
-    network = GatedNetwork(run.space(), run.lookup_cost().flops, config.search.temperature, config.seed * 1000 + day)
-    reader = run.reader([day], ranks, config.search.batch_size, shuffle_seed=config.seed * 1000 + day)
-    trainer = assemble(run, _recipe(run, network, reader), reader, ranks, config.seed, folder)
+    seed = config.seed * 1000 + days[0]
+    reader = run.reader(days, ranks, config.search.batch_size, shuffle_seed=seed, days_in_order=True)
+    network = GatedNetwork(run.space(), run.lookup_cost().flops, _gating(config.search, len(reader)), seed)
+    trainer = assemble(run, _recipe(run, network), reader, ranks, config.seed, folder)
     with Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first) as telemetry:
         telemetry.text("config", as_code(to_toml(config)))
-        telemetry.settings(f"search day {day}", _settings(run, day))
+        telemetry.settings(f"search {folder.name}", _settings(run, days))
         progress = trainer.train(telemetry)
         telemetry.text("architecture", as_code(_alone(run, network)))
     if ranks.is_first:
-        record = _record(run, network, progress) | {"day": day, "seconds": time.monotonic() - began}
+        which = {"day": days[0]} if len(days) == 1 else {"days": list(days)}
+        record = which | _record(run, network, progress) | {"rows_of_day": reader.total_rows} | began.read()
         write_json(folder / "alphas.json", record)
 
 
-def _settings(run: Run, day: int) -> dict[str, Any]:
+def _settings(run: Run, days: Sequence[int]) -> dict[str, Any]:
     """What tells this job apart in TensorBoard's table."""
     search = run.config.search
-    return {"day": day, "seed": run.config.seed, "learning_rate": search.learning_rate, "cost_weight": search.cost_weight}
+    return {"day": days[0], "seed": run.config.seed, "learning_rate": search.learning_rate, "cost_weight": search.cost_weight}
 
 
 def _alone(run: Run, network: GatedNetwork) -> str:
-    """What this day alone would derive."""
-    with torch.no_grad():
-        by_day = np.array([[float(p) for p in network.probabilities().values()]])
-    derived = derive(network.space, judge(network.space.gates, by_day, run.config.search.threshold))
-    return f"what this day alone would derive\n\n{architecture_text(derived)}"
+    """What this search alone would derive."""
+    by_day = network.probabilities().detach().double().cpu().numpy()[None, : len(network.space.gates)]
+    kept = discretisation(network.space, run.config.search).keep(by_day, [0])
+    return f"what this search alone would derive\n\n{architecture_text(derived(network.space, kept))}"
 
 
-def _recipe(run: Run, network: GatedNetwork, reader: ShardReader) -> Recipe:
+def _gating(search: SearchConfig, steps: int) -> Gating:
+    """The settings of the gates for a search of so many steps; shares of the day become steps."""
+    rules = DecisionRules(
+        search.removal_bound,
+        max(1, round(search.removal_share * steps)) if search.removal_bound else 0,
+        round(search.settle_share * steps),
+        search.settle_tolerance,
+    )
+    return Gating(
+        search.temperature,
+        search.final_temperature,
+        search.noise,
+        steps,
+        int(search.warmup_share * steps),
+        search.alpha_steps_share if search.levels == "alternating" else 0.0,
+        search.decoys,
+        rules,
+    )
+
+
+def _recipe(run: Run, network: GatedNetwork) -> Recipe:
     search = run.config.search
 
     def optimizers(network: nn.Module) -> dict[str, torch.optim.Optimizer]:
         assert isinstance(network, GatedNetwork)
         return {
-            "weights": adam(network.interaction.parameters(), search.learning_rate, eps=search.eps, weight_decay=search.weight_decay),
+            "weights": adam(network.weights(), search.learning_rate, eps=search.eps, weight_decay=search.weight_decay),
             "alphas": adam([network.alphas], search.alpha_learning_rate, search.alpha_betas, search.alpha_eps, search.alpha_weight_decay),
         }
 
-    objective = CostAware(network, search.cost_weight, int(search.warmup_share * len(reader)))
+    objective = CostAware(network, Price(search.cost_weight, search.target_flops, search.target_weight))
     return Recipe(network, SearchModel, optimizers, objective, search)
 
 
 def _record(run: Run, network: GatedNetwork, progress: Progress) -> dict[str, Any]:
     full = {(cost.block, cost.module): cost.flops / network.full_flops for cost in module_costs(network.space.full())}
     with torch.no_grad():
-        probabilities = {gate: float(p) for gate, p in network.probabilities().items()}
-        expected = float(network.expected_cost_share())
+        expected, share = float(network.expected_flops()[0]), float(network.expected_cost_share())
+    batch, num_real = run.config.search.batch_size, len(network.space.gates)
     gates = [
         {
             "block": gate.block,
             "module": gate.module,
-            "alpha": float(alpha),
-            "probability": probabilities[gate],
+            "alpha": alpha,
+            "probability": probability,
             "cost_share": full[gate.block, gate.module],
+            "left_at_rows": left_at * batch if left_at != NEVER else None,
         }
-        for gate, alpha in zip(network.space.gates, network.alphas.detach(), strict=True)
+        for gate, alpha, probability, left_at in zip(
+            network.space.gates + network.decoys.gates,
+            network.alphas.detach().tolist(),
+            network.probabilities().detach().tolist(),
+            network.decisions.left_at.tolist(),
+            strict=True,
+        )
     ]
     return {
         "format_version": 1,
         "seed": run.config.seed,
         "rows": progress.rows,
         "steps": progress.step,
+        "settled_at_rows": progress.rows if network.decisions.is_settled else None,
         "train_seconds": progress.train_seconds,
         "rows_per_second": progress.rows / progress.train_seconds,
         "train_loss": progress.mean_loss,
         "train_ne": progress.mean_ne,
-        "expected_cost_share": expected,
-        "gates": gates,
+        "expected_cost_share": share,
+        "expected_dense_flops": expected,
+        "target_flops": run.config.search.target_flops or None,
+        "gates": gates[:num_real],
+        "decoys": gates[num_real:],
         "learning_curve": progress.curve,
     }
+
+
+class Stopwatch:
+    """Seconds on the clock and of the processor, of this process, since it was made."""
+
+    def __init__(self) -> None:
+        self._clock, self._cpu = time.monotonic(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        return {"seconds": time.monotonic() - self._clock, "cpu_seconds": time.process_time() - self._cpu}
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("run_folder", type=Path, help="with its config.toml")
-    ask.add_argument("--day", type=int, required=True)
+    which = ask.add_mutually_exclusive_group(required=True)
+    which.add_argument("--day", type=int)
+    which.add_argument("--sequential", action="store_true", help="all days in order, as a control")
     arguments = ask.parse_args()
     run = Run.open(arguments.run_folder)
-    with run.staged([arguments.day]) as run, process_group(run.collective_timeout) as ranks:
-        search_day(run, arguments.day, ranks)
+    days = run.search_days if arguments.sequential else (arguments.day,)
+    with run.staged(days) as run, process_group(run.collective_timeout) as ranks:
+        if arguments.sequential:
+            search_in_sequence(run, ranks)
+        else:
+            search_day(run, arguments.day, ranks)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
-"""From the gates of all days to one architecture. No torch: it runs in the controller.
+"""From the gates of all days to one architecture. No torch, unless for the price of a budget: it runs in the controller.
 
-Days are independent estimates of the same question, so a gate is judged by the mean of its probabilities, and the
-report shows how far they agree. Agreement alone proves nothing: days may agree on a wrong gate.
+Days are independent estimates of the same question, so a gate is judged over all of them, and the report shows how far they agree.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,120 +16,137 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import write_json
 from data_prep.shards import open_manifest
-from recsys_nas.config import ConfigError, load_config, parse_days
+from recsys_nas.config import Config, ConfigError, load_config, parse_days
+from recsys_nas.search.agreement import Drift, agreement, drift, growth, without_each
+from recsys_nas.search.discretise import Discretisation, discretisation, scores
+from recsys_nas.search_config import UNDECIDED
 from recsys_nas.space import Architecture, Gate, SearchSpace, space_from_config
 
-# Gates this close to one half say neither yes nor no.
-UNDECIDED = (0.4, 0.6)
+Floats = NDArray[np.float64]
+SEQUENTIAL = "sequential"
+"""Folder, in a run's, of the control that searches all days in one go."""
+
+DECOY_SURVIVED = (
+    "a decoy survived, so this search cannot be believed (alphas.json, `decoys`): search more rows, or raise search.cost_weight"
+)
 
 
 @dataclass(frozen=True)
-class GateVerdict:
-    """One gate over all days: its probabilities in the order of the days, and whether the architecture keeps it."""
+class Days:
+    """What days say: probabilities `[days, gates]` of the gates of a space, and of decoys, `[days, decoys]`."""
 
-    gate: Gate
-    by_day: tuple[float, ...]
-    kept: bool
-
-    @property
-    def probability(self) -> float:
-        return float(np.mean(self.by_day))
-
-    @property
-    def std(self) -> float:
-        """Standard deviation over the days, as a sample of days; 0 for one day."""
-        return float(np.std(self.by_day, ddof=1)) if len(self.by_day) > 1 else 0.0
+    days: tuple[int, ...]
+    gates: Floats
+    decoys: Floats
+    decoy_gates: tuple[Gate, ...]
 
 
-def judge(gates: Sequence[Gate], by_day: NDArray[np.float64], threshold: float) -> tuple[GateVerdict, ...]:
-    """Verdicts from probabilities `[days, gates]`: kept above `threshold` on average; the best one is kept in any case."""
-    kept = _kept(by_day.mean(axis=0), threshold)
-    return tuple(GateVerdict(gate, tuple(map(float, by_day[:, i])), bool(kept[i])) for i, gate in enumerate(gates))
+def aggregate_run(run: Path, searched: Sequence[int] | None = None, config: Config | None = None, out: Path | None = None) -> bool:
+    """Read the gates of the days `searched` (by default all of the config) and write `alphas.json` and `architecture.json` to `out`.
 
-
-def derive(space: SearchSpace, verdicts: Sequence[GateVerdict]) -> Architecture:
-    """The network of the kept gates, in canonical form."""
-    return space.architecture(verdict.gate for verdict in verdicts if verdict.kept).canonical()
-
-
-def _kept(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    kept = probabilities > threshold
-    kept[int(probabilities.argmax())] = True
-    return kept
-
-
-def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Kendall's tau-b of two rankings of the same things; NaN when one of them ranks nothing."""
-    signs = [np.sign(np.subtract.outer(values, values))[np.triu_indices(len(values), 1)] for values in (first, second)]
-    scale = np.sqrt(np.abs(signs[0]).sum() * np.abs(signs[1]).sum())
-    return float((signs[0] * signs[1]).sum() / scale) if scale else float("nan")
-
-
-def agreement(by_day: NDArray[np.float64], threshold: float) -> dict[str, float | None] | None:
-    """Mean over all pairs of days of Kendall's tau of the gates and of the Jaccard index of what each day alone keeps.
-
-    None for a single day; a tau of None where no pair of days has rankings to compare.
+    `config` and `out` are by default those of the run: others show what another rule would have given. The days of the config that
+    are not among them are written down as missing. Returns whether no decoy survived. Raises ConfigError naming the day when one has
+    not been searched, was searched on another space, or left a damaged file.
     """
-    pairs = list(itertools.combinations(by_day, 2))
-    if not pairs:
-        return None
-    taus = [tau for a, b in pairs if not math.isnan(tau := kendall_tau(a, b))]
-    kept = [(_kept(a, threshold), _kept(b, threshold)) for a, b in pairs]
-    overlaps = [(a & b).sum() / (a | b).sum() for a, b in kept]
-    return {"kendall_tau": float(np.mean(taus)) if taus else None, "jaccard": float(np.mean(overlaps))}
-
-
-def aggregate_run(run: Path, searched: Sequence[int] | None = None) -> None:
-    """Read the gates of the days `searched` (by default all of the config) and write `<run>/alphas.json` and `<run>/architecture.json`.
-
-    The days of the config that are not among them are written down as missing. Raises ConfigError naming the day when one has not
-    been searched, was searched on another space, or left a damaged file.
-    """
-    config = load_config(run / "config.toml")
+    config, out = config or load_config(run / "config.toml"), out or run
     asked = parse_days(config.data.search_days, "data.search_days")
     days = asked if searched is None else tuple(searched)
     schema = open_manifest(config.data.shards).schema
     space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
-    by_day = np.array([_day_probabilities(run, day, space) for day in days])
-    threshold = config.search.threshold
-    verdicts = judge(space.gates, by_day, threshold)
-    between = (by_day.mean(axis=0) > UNDECIDED[0]) & (by_day.mean(axis=0) < UNDECIDED[1])
-    write_json(
-        run / "alphas.json",
+    said = _read_days({day: run / "days" / f"day={day:02d}" / "alphas.json" for day in days}, space)
+    rule = discretisation(space, config.search)
+    kept = rule.keep(said.gates, said.days)
+    told = {"format_version": 1, "days": list(days), "missing_days": [day for day in asked if day not in days]}
+    told |= _verdict(said, rule, kept)
+    write_json(out / "alphas.json", told)
+    write_json(out / "architecture.json", derived(space, kept).to_json())
+    return bool(told["valid"])
+
+
+def derive_alone(config: Config, space: SearchSpace, folder: Path) -> None:
+    """Write `<folder>/architecture.json` from the one search in it."""
+    said = _read_days({0: folder / "alphas.json"}, space)
+    kept = discretisation(space, config.search).keep(said.gates, said.days)
+    write_json(folder / "architecture.json", derived(space, kept).to_json())
+
+
+def derived(space: SearchSpace, kept: NDArray[np.bool_]) -> Architecture:
+    """The network of the kept gates, bool `[gates]`, in canonical form."""
+    return space.architecture(gate for gate, is_kept in zip(space.gates, kept, strict=True) if is_kept).canonical()
+
+
+def _verdict(said: Days, rule: Discretisation, kept: NDArray[np.bool_]) -> dict[str, Any]:
+    """All of alphas.json but which days there are."""
+    search, days = rule.search, said.days
+    trends = drift(said.gates, days)
+    span = days[-1] - days[0]
+    survived = rule.survives(said.decoys, said.gates, days)
+    mean, score = said.gates.mean(axis=0), scores(said.gates, days, search)
+    return {
+        "method": search.aggregation,
+        "discretise": search.discretise,
+        "threshold": search.threshold,
+        "cut": rule.cut,
+        "target_flops": search.target_flops or None,
+        "valid": not survived.any(),
+        "kept_for_want_of_better": bool(search.discretise != "top_k" and (score <= rule.cut).all()),
+        "gates": _gates_json(rule.gates, said.gates, score, "kept", kept, trends),
+        "decoys": _gates_json(said.decoy_gates, said.decoys, scores(said.decoys, days, search), "survived", survived),
+        "agreement": agreement(said.gates, days, rule.keep),
+        "undecided_share": float(((mean > UNDECIDED[0]) & (mean < UNDECIDED[1])).mean()),
+        "drifting": [str(gate) for gate, trend in zip(rule.gates, trends or [], strict=False) if trend.is_warning(span)],
+        "growth": growth(said.gates, days, rule.gates, rule.keep),
+        "without_day": without_each(said.gates, days, rule.gates, rule.keep),
+    }
+
+
+def _gates_json(
+    gates: Sequence[Gate],
+    by_day: Floats,
+    score: Floats,
+    verdict: str,
+    verdicts: NDArray[np.bool_],
+    trends: Sequence[Drift] | None = None,
+) -> list[dict[str, Any]]:
+    """One entry a gate. `std` is that of a sample of days, 0 for one day."""
+    several = len(by_day) > 1
+    return [
         {
-            "format_version": 1,
-            "method": config.search.aggregation,
-            "days": list(days),
-            "missing_days": [day for day in asked if day not in days],
-            "threshold": threshold,
-            "gates": [_gate_json(verdict) for verdict in verdicts],
-            "agreement": agreement(by_day, threshold),
-            "undecided_share": float(between.mean()),
-        },
-    )
-    write_json(run / "architecture.json", derive(space, verdicts).to_json())
+            "block": gate.block,
+            "module": gate.module,
+            "probability": float(by_day[:, i].mean()),
+            "score": float(score[i]),
+            "std": float(by_day[:, i].std(ddof=1)) if several else 0.0,
+            "by_day": by_day[:, i].tolist(),
+            verdict: bool(verdicts[i]),
+            **({"drift_per_day": trends[i].per_day, "drift_p": trends[i].p_value} if trends else {}),
+        }
+        for i, gate in enumerate(gates)
+    ]
 
 
-def _day_probabilities(run: Path, day: int, space: SearchSpace) -> list[float]:
-    path = run / "days" / f"day={day:02d}" / "alphas.json"
+def _read_days(files: Mapping[int, Path], space: SearchSpace) -> Days:
+    read = [_read_day(path, day, space) for day, path in files.items()]
+    decoy_gates = read[0][2]
+    for (day, path), (_, _, others) in zip(files.items(), read, strict=True):
+        if others != decoy_gates:
+            raise ConfigError(
+                f"day {day} was searched with other decoys than day {min(files)}; remove {path.parent} and run the search again"
+            )
+    gates, decoys = np.array([day[0] for day in read]), np.array([day[1] for day in read]).reshape(len(read), -1)
+    return Days(tuple(files), gates, decoys, decoy_gates)
+
+
+def _read_day(path: Path, day: int, space: SearchSpace) -> tuple[list[float], list[float], tuple[Gate, ...]]:
+    """Probabilities of the space's gates and of decoys, and whose twins these are."""
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = {Gate(gate["block"], gate["module"]): float(gate["probability"]) for gate in record["gates"]}
+        decoys = [(Gate(decoy["block"], decoy["module"]), float(decoy["probability"])) for decoy in record.get("decoys", [])]
     except OSError as error:
-        raise ConfigError(f"day {day} has not been searched: {path} is missing; run the search again to do it") from error
+        raise ConfigError(f"day {day} has not been searched: {path} is missing; search it, or leave it out") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} and run the search again") from error
     if set(found) != set(space.gates):
         raise ConfigError(f"{path} is of another search space; remove {path.parent} and run the search again")
-    return [found[gate] for gate in space.gates]
-
-
-def _gate_json(verdict: GateVerdict) -> dict[str, Any]:
-    return {
-        "block": verdict.gate.block,
-        "module": verdict.gate.module,
-        "probability": verdict.probability,
-        "std": verdict.std,
-        "by_day": list(verdict.by_day),
-        "kept": verdict.kept,
-    }
+    return [found[gate] for gate in space.gates], [p for _, p in decoys], tuple(gate for gate, _ in decoys)

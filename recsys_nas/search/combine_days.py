@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from data_prep.atomic import write_json
 from data_prep.shards import open_manifest
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
-from recsys_nas.search.aggregate import UNDECIDED, aggregate_run, kendall_tau
+from recsys_nas.search.aggregate import aggregate_run
+from recsys_nas.search.agreement import kendall_tau
 from recsys_nas.search.choices import Choices
+from recsys_nas.search_config import UNDECIDED
 from recsys_nas.space import Architecture, SearchSpace, space_from_config
 
 RIDGE = 1.0
@@ -78,22 +80,19 @@ def _predictions(choices: Choices, day: DayTrials, encoded: NDArray[np.float64])
     return (encoded - centre) @ weights
 
 
-def combine_run(run: Path, searched: Sequence[int] | None = None) -> None:
-    """From what the days `searched` (by default all of the config) left to `<run>/alphas.json` and `<run>/architecture.json`.
+def combine_run(run: Path, searched: Sequence[int] | None = None, config: Config | None = None, out: Path | None = None) -> bool:
+    """From what the days `searched` (by default all of the config) left to `alphas.json` and `architecture.json` in `out`.
 
-    Gates are aggregated (`recsys_nas.search.aggregate`), trials ranked; in the `alphas.json` of these, the share of a day's
-    finalists that keep a module stands for the probability of a gate. Raises ConfigError naming a day that has not been
-    searched, was searched on another space, or left a damaged file.
+    `config` and `out` are by default those of the run. Gates are aggregated (`recsys_nas.search.aggregate`), trials ranked; in the
+    `alphas.json` of these, the share of a day's finalists that keep a module stands for the probability of a gate. Returns False
+    when a decoy survived. Raises ConfigError naming a day that has not been searched, was searched on another space, or left a
+    damaged file.
     """
-    config = load_config(run / "config.toml")
+    config, out = config or load_config(run / "config.toml"), out or run
     if config.search.strategy == "dnas":
-        aggregate_run(run, searched)
-        return
+        return aggregate_run(run, searched, config, out)
     asked = parse_days(config.data.search_days, "data.search_days")
-    _combine(run, config, asked, asked if searched is None else tuple(searched))
-
-
-def _combine(run: Path, config: Config, asked: Sequence[int], days: Sequence[int]) -> None:
+    days = asked if searched is None else tuple(searched)
     schema = open_manifest(config.data.shards).schema
     space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
     read = [_read_day(run, day, space, config.search.day_result) for day in days]
@@ -101,7 +100,7 @@ def _combine(run: Path, config: Config, asked: Sequence[int], days: Sequence[int
     gates = [_gate_json(number, name, read, ranked[0].architecture) for number, name in _modules(space)]
     undecided = [UNDECIDED[0] < gate["probability"] < UNDECIDED[1] for gate in gates]
     write_json(
-        run / "alphas.json",
+        out / "alphas.json",
         {
             "format_version": 1,
             "strategy": config.search.strategy,
@@ -115,7 +114,8 @@ def _combine(run: Path, config: Config, asked: Sequence[int], days: Sequence[int
             "finalists": [{"key": r.architecture.key(), "mean": r.mean, "by_day": list(r.by_day)} for r in ranked],
         },
     )
-    write_json(run / "architecture.json", ranked[0].architecture.canonical().to_json())
+    write_json(out / "architecture.json", ranked[0].architecture.canonical().to_json())
+    return True
 
 
 def _agreement(space: SearchSpace, days: Sequence[DayTrials], ranked: Sequence[Ranked]) -> dict[str, float | None] | None:

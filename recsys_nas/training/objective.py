@@ -19,6 +19,10 @@ class Objective(Protocol):
         """Called between the backward pass and the optimizers' steps."""
         ...
 
+    def is_done(self) -> bool:
+        """Whether training may end before the rows do; asked after each step, and the same on every rank."""
+        ...
+
     def figures(self) -> Mapping[str, float]:
         """Scalars for TensorBoard, by tag."""
         ...
@@ -31,6 +35,9 @@ class LogLoss:
         return None
 
     def before_update(self, step: int) -> None: ...
+
+    def is_done(self) -> bool:
+        return False
 
     def figures(self) -> Mapping[str, float]:
         return {}

@@ -64,6 +64,7 @@ class ReaderOptions:
     """`shuffle_seed` None: in order, with a short last block; else blocks shuffled anew for each epoch and the short one left out.
 
     `shuffle_rows`: shuffle single rows instead, all of them held in memory: for small data sets.
+    `days_in_order`: blocks are shuffled within each day only, and those of an earlier day come first.
     `table_rows`: rows of the table of each sparse and then each jagged feature; ids wrap around it. `prefetch`: batches read
     ahead by a thread (0: none). `pin_memory`: batches in page-locked memory, for copies to a GPU that nothing waits for.
     `rows`: read only these of the days, from the first to before the second; None: all. `max_steps`: stop after so many batches
@@ -81,6 +82,7 @@ class ReaderOptions:
     pin_memory: bool = field(default_factory=torch.cuda.is_available)
     rows: tuple[int, int] | None = None
     max_steps: int = 0
+    days_in_order: bool = False
 
 
 class ShardReader:
@@ -99,6 +101,7 @@ class ShardReader:
         self._entries = [part for day in days for part in manifest.day(day).parts]
         self._ends = np.cumsum([entry.rows for entry in self._entries], dtype=np.int64)
         self._first, self._end = self._range(sum(entry.rows for entry in self._entries))
+        self._day_ends = np.cumsum([manifest.day(day).rows for day in days], dtype=np.int64)
         for entry in self._entries:
             open_part(root, entry)
         self._part = lru_cache(OPEN_PARTS)(lambda number: open_part(root, self._entries[number]))
@@ -126,6 +129,8 @@ class ShardReader:
         passes = [starts] * self.options.epochs
         if seed is not None and not self.options.shuffle_rows:
             passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(self.options.epochs)]
+        if self.options.days_in_order:
+            passes = [blocks[np.searchsorted(self._day_ends, blocks, side="right").argsort(kind="stable")] for blocks in passes]
         return np.concatenate(passes)[: self.options.max_steps or None]
 
     def __len__(self) -> int:

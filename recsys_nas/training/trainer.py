@@ -90,7 +90,8 @@ class Trainer:
         return self.checkpointer.load(self.state)
 
     def train(self, telemetry: Telemetry) -> Progress:
-        """Train to the end of the reader, or until the validation says to stop, and go back to the best epoch; every rank takes part."""
+        """Train to the end of the reader, until the objective is done, or until the validation says to stop; with a validation, go back to
+        the best epoch. Every rank takes part."""
         self._telemetry = telemetry
         validation = self.parts.validation
         if validation is None:
@@ -123,6 +124,8 @@ class Trainer:
             # What is saved at the end must know of the validation there.
             if self.checkpointer.due(self.progress.step) and self.progress.step < end:
                 self._save(self._judged())
+            if self.parts.objective.is_done():
+                break
             began = time.monotonic()
 
     def _validate(self, validation: Validation) -> dict[str, float]:
@@ -142,6 +145,8 @@ class Trainer:
     def _steps(self, end: int) -> Iterator[Step]:
         """One training step after the other, each with its batch and its log loss and click rate over all ranks, `[2]`."""
         parts = self.parts
+        if parts.objective.is_done():  # killed after its last step, before its result
+            return iter(())
         if parts.overlap:
             return overlapped_steps(parts.model, self._forward, self._optimizer, parts.device, self._batches(end))
         return plain_steps(self._forward, self._optimizer, parts.device, self._batches(end))

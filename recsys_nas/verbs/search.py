@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from data_prep.command_line import SUCCESS
 from recsys_nas.verbs.verb import Verb, add_json, add_run, print_json, run_folder
@@ -10,35 +12,54 @@ from recsys_nas.verbs.verb import Verb, add_json, add_run, print_json, run_folde
 
 def _search_day_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--day", type=int, required=True, help="one of data.search_days")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--day", type=int, help="one of data.search_days")
+    which.add_argument("--sequential", action="store_true", help="all of them in order in one search, into RUN/sequential: a control")
 
 
 def _search_day(arguments: argparse.Namespace) -> int:
     from recsys_nas.jobs.assembly import Run
     from recsys_nas.jobs.environment import process_group
-    from recsys_nas.jobs.search_day import search_day
+    from recsys_nas.jobs.search_day import search_day, search_in_sequence
 
     run = Run.open(run_folder(arguments.run))
-    with run.staged([arguments.day]) as run, process_group() as ranks:
-        search_day(run, arguments.day, ranks)
+    days = run.search_days if arguments.sequential else (arguments.day,)
+    with run.staged(days) as run, process_group() as ranks:
+        if arguments.sequential:
+            search_in_sequence(run, ranks)
+        else:
+            search_day(run, arguments.day, ranks)
     return SUCCESS
 
 
 def _aggregate_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
+    parser.add_argument("--days", help="those to join, such as 0-4 or 0,2,5 (default: all of data.search_days)")
+    parser.add_argument("--out", type=Path, help="where to write alphas.json and architecture.json (default: the run's folder)")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="with --out: try another rule")
     add_json(parser)
 
 
 def _aggregate(arguments: argparse.Namespace) -> int:
+    from recsys_nas.config import load_config, parse_days
+    from recsys_nas.report.aggregate_text import aggregate_text
     from recsys_nas.report.records import read_record
+    from recsys_nas.search.aggregate import DECOY_SURVIVED
     from recsys_nas.search.combine_days import combine_run
 
     run = run_folder(arguments.run)
-    combine_run(run)
+    out = arguments.out or run
+    if arguments.set and out == run:
+        raise ValueError("--set goes with --out: what lies in a run's folder is by the run's own config")
+    days = parse_days(arguments.days, "--days") if arguments.days is not None else None
+    valid = combine_run(run, days, load_config(run / "config.toml", arguments.set), out)
+    told = read_record(out / "alphas.json", (), "run it again")
     if arguments.json:
-        print_json(read_record(run / "alphas.json", (), "run it again"))
+        print_json(told)
     else:
-        print(f"wrote {run}/alphas.json and {run}/architecture.json")
+        print(f"{aggregate_text(told)}\nwrote {out}/alphas.json and {out}/architecture.json")
+    if not valid:
+        print(f"warning: {DECOY_SURVIVED}", file=sys.stderr)
     return SUCCESS
 
 
@@ -82,11 +103,20 @@ def _pareto(arguments: argparse.Namespace) -> int:
 
 
 VERBS = (
-    Verb("search-day", "search one day in this process", ("recsys-nas search-day runs/demo --day 3",), _search_day_options, _search_day),
+    Verb(
+        "search-day",
+        "search one day in this process",
+        ("recsys-nas search-day runs/demo --day 3", "recsys-nas search-day runs/demo --sequential"),
+        _search_day_options,
+        _search_day,
+    ),
     Verb(
         "aggregate",
         "derive one architecture from all searched days",
-        ("recsys-nas aggregate runs/demo",),
+        (
+            "recsys-nas aggregate runs/demo",
+            "recsys-nas aggregate runs/demo --days 0-2 --set search.aggregation=majority --out runs/demo/majority",
+        ),
         _aggregate_options,
         _aggregate,
     ),

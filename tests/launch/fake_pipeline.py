@@ -35,11 +35,12 @@ def stub(name: str, **functions: Any) -> None:
     sys.modules[name] = module
 
 
-def combine_run(run: Path, searched: Sequence[int]) -> None:
+def combine_run(run: Path, searched: Sequence[int]) -> bool:
     asked = parse_days(load_config(run / "config.toml").data.search_days, "data.search_days")
     missing = [day for day in asked if day not in searched]
     (run / "alphas.json").write_text(json.dumps({"days": list(searched), "missing_days": missing}))
     (run / "architecture.json").write_text("{}")
+    return True
 
 
 def write_provenance(run: Path, config: Config, command: list[str]) -> None:
@@ -53,6 +54,7 @@ def write_results(run: Path) -> dict[str, Any]:
 
 def install() -> None:
     stub("recsys_nas.provenance", write_provenance=write_provenance)
+    stub("recsys_nas.search.aggregate", DECOY_SURVIVED="a decoy survived")
     stub("recsys_nas.search.combine_days", combine_run=combine_run)
     stub("recsys_nas.report.results", write_results=write_results)
     stub("recsys_nas.report.page", write_report=lambda run: run / "report.html")

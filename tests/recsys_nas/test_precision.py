@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from recsys_nas.model import InteractionArch
 from recsys_nas.path_training import Path
 from recsys_nas.precision import linear_outside_autocast
-from recsys_nas.search.dnas import GatedNetwork
+from recsys_nas.search.dnas import GatedNetwork, Gating
 from recsys_nas.space import NAMED_SPACES, SearchSpace
 from recsys_nas.supernet import Supernet
 from recsys_nas.zoo.networks import NETWORKS
@@ -41,7 +41,7 @@ class Products(TorchDispatchMode):
 
 
 def search_network(num_dense: int, num_sparse: int, dim: int) -> Callable[[Tensor, Tensor], Tensor]:
-    network = GatedNetwork(SearchSpace(num_dense, num_sparse, dim, NAMED_SPACES["distdnas"]), 0, 1.0, 0)
+    network = GatedNetwork(SearchSpace(num_dense, num_sparse, dim, NAMED_SPACES["distdnas"]), 0, Gating(), 0)
     return lambda dense, tokens: network(dense, tokens, 0, slice(0, len(dense)), len(dense))
 
 

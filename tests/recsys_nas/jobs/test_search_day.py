@@ -15,9 +15,12 @@ import torch
 
 from data_prep import paths
 from data_prep.paths import register_handler
+from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.search_day import CostAware, search_day
+from recsys_nas.jobs.search_day import search_day, search_in_sequence
+from recsys_nas.search.objective import CostAware
+from recsys_nas.space import load_architecture
 from tests.data_prep.folder_handler import FolderHandler
 from tests.recsys_nas.jobs.conftest import set_options, write_run
 
@@ -28,7 +31,7 @@ def alphas(folder: Path, day: int = 0) -> dict[str, Any]:
 
 
 def without_times(record: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in record.items() if k not in ("seconds", "train_seconds", "rows_per_second", "learning_curve")}
+    return {k: v for k, v in record.items() if k not in ("seconds", "cpu_seconds", "train_seconds", "rows_per_second", "learning_curve")}
 
 
 def test_a_day_ends_in_gates_records_and_events(run_folder: Path, ranks: Ranks) -> None:
@@ -128,6 +131,66 @@ def test_gates_rest_while_the_weights_warm_up_and_cost_pushes_them_down(run_fold
     )
     search_day(Run.open(run_folder), 0, ranks)
     assert all(gate["alpha"] < -0.1 for gate in alphas(run_folder)["gates"]), "with a price this high every gate closes"
+
+
+def change(run: Path, *changes: tuple[str, str]) -> None:
+    """Set other values in the run's config."""
+    config = run / "config.toml"
+    text = config.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    config.write_text(text)
+
+
+AT_ONCE = (("settle_share = 0.2", "settle_share = 0.05"), ("settle_tolerance = 0.05", "settle_tolerance = 0.99"))
+
+
+def test_a_settled_search_ends_before_the_day_and_an_interrupted_one_trains_no_further(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(run_folder, *AT_ONCE)
+    monkeypatch.setattr("recsys_nas.search.decisions.UNDECIDED", (0.5, 0.5))
+    search_day(Run.open(run_folder), 0, ranks)
+    record = alphas(run_folder)
+    assert (record["steps"], record["rows"], record["settled_at_rows"], record["rows_of_day"]) == (10, 1280, 1280, 2048)
+    (run_folder / "days" / "day=00" / "alphas.json").unlink()  # killed after its last step, before its result
+    search_day(Run.open(run_folder), 0, ranks)
+    assert without_times(alphas(run_folder)) == without_times(record)
+
+
+def test_a_gate_that_stays_low_leaves_while_training_goes_on(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys_nas.search.objective.LOOK_EVERY_STEPS", 4)
+    changes = [("removal_bound = 0.05", "removal_bound = 0.49"), ("removal_share = 0.1", "removal_share = 0.01")]
+    change(run_folder, *changes, ("cost_weight = 0.01", "cost_weight = 100.0"), ("warmup_share = 0.3", "warmup_share = 0.0"))
+    search_day(Run.open(run_folder), 0, ranks)
+    left = [gate["left_at_rows"] for gate in alphas(run_folder)["gates"]]
+    assert left.count(None) == 1, "one gate always stays"
+    assert {at for at in left if at is not None} == {8 * 128}, "low at the first look, and still at the second"
+
+
+def test_decoys_are_searched_beside_the_modules(run_folder: Path, ranks: Ranks) -> None:
+    change(run_folder, ("decoys = 0", "decoys = 2"))
+    search_day(Run.open(run_folder), 0, ranks)
+    record = alphas(run_folder)
+    assert [(decoy["block"], decoy["module"]) for decoy in record["decoys"]] == [(1, "linear"), (2, "linear")]
+    assert all(decoy["alpha"] != 0 for decoy in record["decoys"])
+    assert len(record["gates"]) == 8
+
+
+def test_the_control_searches_all_days_in_order(run_folder: Path, ranks: Ranks) -> None:
+    search_in_sequence(Run.open(run_folder), ranks)
+    record = json.loads((run_folder / "sequential" / "alphas.json").read_text())
+    assert (record["days"], record["rows"], record["rows_of_day"]) == ([0, 1], 4096, 4096)
+    assert load_architecture(run_folder / "sequential" / "architecture.json").blocks
+    assert not (run_folder / "days").exists()
+    assert not (run_folder / "architecture.json").exists()
+
+
+def test_there_is_no_sequential_search_by_another_strategy(run_folder: Path, ranks: Ranks) -> None:
+    change(run_folder, ('strategy = "dnas"', 'strategy = "random"'))
+    with pytest.raises(ConfigError, match=r"search\.strategy = 'random'"):
+        search_in_sequence(Run.open(run_folder), ranks)
 
 
 @pytest.mark.slow

@@ -3,98 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
 from data_prep.schema import Schema, SparseFeature
 from data_prep.shards import Manifest, write_manifest
-from recsys_nas.config import Config, ConfigError, from_mapping, to_toml
-from recsys_nas.search.aggregate import aggregate_run, agreement, derive, judge, kendall_tau
+from recsys_nas import cli
+from recsys_nas.config import Config, ConfigError, from_mapping, load_config, to_toml
+from recsys_nas.search.aggregate import aggregate_run
 from recsys_nas.space import Architecture, Block, Gate, SearchSpace, SpaceRules, load_architecture
 
 SPACE = SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), ("linear", "fm"), ("embedded_fc",)))
 # In the order of the gates: block 1, then block 2.
 DAYS = {0: [0.9, 0.2, 0.3, 0.4, 0.7, 0.45], 2: [0.8, 0.3, 0.1, 0.7, 0.6, 0.42], 3: [0.7, 0.1, 0.2, 0.3, 0.8, 0.51]}
-
-
-@settings(max_examples=200, deadline=None)
-@given(pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=20))
-def test_kendall_tau_equals_scipys_with_and_without_ties(pairs: list[tuple[int, int]]) -> None:
-    first, second = np.array(pairs, dtype=float).T
-    expected = kendalltau(first, second).statistic
-    told = kendall_tau(first, second)
-    assert math.isnan(told) if math.isnan(expected) else told == pytest.approx(expected, abs=1e-12)
-
-
-def test_kendall_tau_by_hand() -> None:
-    assert kendall_tau(np.array([1.0, 2, 3]), np.array([1.0, 3, 2])) == pytest.approx(1 / 3)
-    assert math.isnan(kendall_tau(np.array([0.5, 0.5]), np.array([0.1, 0.9])))
-    assert math.isnan(kendall_tau(np.array([0.5]), np.array([0.5])))
-
-
-def test_a_gate_is_judged_by_its_mean_over_days() -> None:
-    verdicts = judge(SPACE.gates, np.array(list(DAYS.values())), threshold=0.5)
-    assert [verdict.gate for verdict in verdicts] == list(SPACE.gates)
-    assert [verdict.kept for verdict in verdicts] == [True, False, False, False, True, False]
-    assert verdicts[0].by_day == (0.9, 0.8, 0.7)
-    assert verdicts[0].probability == pytest.approx(0.8)
-    assert verdicts[0].std == pytest.approx(0.1), "a sample of days: divided by one less than their number"
-    assert judge(SPACE.gates, np.array([DAYS[0]]), 0.5)[0].std == 0
-
-
-@settings(max_examples=50, deadline=None)
-@given(values=st.lists(st.lists(st.floats(0, 1), min_size=6, max_size=6), min_size=1, max_size=4), threshold=st.floats(0.05, 0.95))
-def test_the_verdict_never_empties_the_network(values: list[list[float]], threshold: float) -> None:
-    by_day = np.array(values)
-    verdicts = judge(SPACE.gates, by_day, threshold)
-    mean = by_day.mean(axis=0)
-    above = {gate for gate, value in zip(SPACE.gates, mean, strict=True) if value > threshold}
-    kept = {verdict.gate for verdict in verdicts if verdict.kept}
-    assert kept == above if above else kept == {SPACE.gates[int(mean.argmax())]}
-    assert derive(SPACE, verdicts).blocks
-
-
-def test_the_derived_network_is_canonical() -> None:
-    verdicts = judge(SPACE.gates, np.array([[0.1, 0.2, 0.3, 0.9, 0.8, 0.1]]), 0.5)
-    # Block 1 is empty, so block 2 moves up.
-    assert derive(SPACE, verdicts) == Architecture(2, 3, 4, (Block.reading((0,), ("fm", "linear"), 8),), (1,))
-
-
-UP, DOWN = [0.1, 0.4, 0.6, 0.9], [0.9, 0.6, 0.4, 0.1]
-
-
-@pytest.mark.parametrize(
-    ("days", "tau", "jaccard"),
-    [
-        ([UP, UP, UP], 1.0, 1.0),
-        ([UP, DOWN], -1.0, 0.0),
-        ([UP, UP, DOWN], -1 / 3, 1 / 3),
-        ([[0.9, 0.8, 0.7, 0.1], [0.9, 0.8, 0.1, 0.2]], 2 / 3, 2 / 3),
-        # Below the threshold a day still keeps its best gate.
-        ([[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]], 1.0, 1.0),
-        ([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]], -1.0, 0.0),
-        # A day that ranks nothing is left out of the mean; where no pair is left, there is no tau.
-        ([UP, UP, [0.5, 0.5, 0.5, 0.5]], 1.0, 1 / 3),
-        ([UP, [0.5, 0.5, 0.5, 0.5]], None, 0.0),
-    ],
-)
-def test_agreement_between_days(days: list[list[float]], tau: float | None, jaccard: float) -> None:
-    told = agreement(np.array(days), threshold=0.5)
-    assert told is not None
-    assert told["kendall_tau"] == (None if tau is None else pytest.approx(tau))
-    assert told["jaccard"] == pytest.approx(jaccard)
-
-
-def test_one_day_agrees_with_nothing() -> None:
-    assert agreement(np.array([UP]), 0.5) is None
 
 
 @pytest.fixture
@@ -127,17 +52,25 @@ def day_file(run: Path, day: int) -> Path:
     return run / "days" / f"day={day:02d}" / "alphas.json"
 
 
-def write_day(run: Path, day: int, probabilities: list[float], gates: tuple[Gate, ...] = SPACE.gates) -> None:
+def write_day(
+    run: Path, day: int, probabilities: list[float], gates: tuple[Gate, ...] = SPACE.gates, decoys: dict[Gate, float] | None = None
+) -> None:
     path = day_file(run, day)
     path.parent.mkdir(parents=True, exist_ok=True)
     # In another order than the space's, since a file is a set of gates.
     told = [{"block": g.block, "module": g.module, "alpha": 0.0, "probability": p} for g, p in zip(gates, probabilities, strict=True)]
-    path.write_text(json.dumps({"format_version": 1, "day": day, "gates": told[::-1]}))
+    of_decoys = [{"block": g.block, "module": g.module, "probability": p} for g, p in (decoys or {}).items()]
+    path.write_text(json.dumps({"format_version": 1, "day": day, "gates": told[::-1], "decoys": of_decoys}))
+
+
+def read_alphas(folder: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((folder / "alphas.json").read_text())
+    return value
 
 
 def test_a_run_is_aggregated_into_its_two_files(run: Path) -> None:
     aggregate_run(run)
-    told: dict[str, Any] = json.loads((run / "alphas.json").read_text())
+    told = read_alphas(run)
     assert {name: told[name] for name in ("format_version", "method", "days", "threshold")} == {
         "format_version": 1,
         "method": "mean",
@@ -152,7 +85,12 @@ def test_a_run_is_aggregated_into_its_two_files(run: Path) -> None:
     assert [gate["kept"] for gate in told["gates"]] == [True, False, False, False, True, False]
     # 2/linear at .467 and 2/embedded_fc at .46 are undecided.
     assert told["undecided_share"] == pytest.approx(2 / 6)
-    assert told["agreement"] == agreement(np.array(list(DAYS.values())), 0.5)
+    # Alone, day 0 keeps 1/linear and 2/fm, day 2 also 2/linear, and day 3 also 2/embedded_fc. Of 15 pairs of gates, days 0 and 2
+    # order 12 alike, days 0 and 3 14, and days 2 and 3 11.
+    assert told["agreement"] == {"kendall_tau": pytest.approx((9 + 13 + 7) / 45), "jaccard": pytest.approx((2 / 3 + 2 / 3 + 1 / 2) / 3)}
+    assert [step["days"] for step in told["growth"]] == [[0], [0, 2], [0, 2, 3]]
+    assert [change["day"] for change in told["without_day"]] == [0, 2, 3]
+    assert (told["valid"], told["kept_for_want_of_better"], told["drifting"], told["missing_days"]) == (True, False, [], [])
     found = load_architecture(run / "architecture.json")
     assert found == Architecture(2, 3, 4, (Block.reading((0,), ("linear",), 8), Block.reading((0,), ("fm",), 8)), (1, 2))
 
@@ -168,7 +106,8 @@ def test_days_that_rank_nothing_still_leave_valid_json(run: Path) -> None:
     for day in DAYS:
         write_day(run, day, [0.5] * 6)
     aggregate_run(run)
-    assert json.loads((run / "alphas.json").read_text())["agreement"] == {"kendall_tau": None, "jaccard": 1.0}
+    assert read_alphas(run)["agreement"] == {"kendall_tau": None, "jaccard": 1.0}
+    assert read_alphas(run)["kept_for_want_of_better"]
     assert load_architecture(run / "architecture.json").blocks == (Block.reading((0,), ("linear",), 8),)
 
 
@@ -195,7 +134,7 @@ def no_number(path: Path) -> None:
 @pytest.mark.parametrize(
     ("breaks", "message"),
     [
-        (remove, "day 2 has not been searched: .*missing; run the search again"),
+        (remove, "day 2 has not been searched: .*missing; search it, or leave it out"),
         (other_space, "is of another search space; remove .*day=02 and run the search again"),
         (half_a_file, "is damaged"),
         (no_gates, "is damaged"),
@@ -210,3 +149,78 @@ def test_a_day_that_cannot_be_used_is_named_and_nothing_is_written(run: Path, br
     assert "\n" not in str(caught.value)
     assert not (run / "alphas.json").exists()
     assert not (run / "architecture.json").exists()
+
+
+def test_days_may_be_left_out_and_are_written_down_as_missing(run: Path) -> None:
+    day_file(run, 2).unlink()
+    aggregate_run(run, [0, 3])
+    told = read_alphas(run)
+    assert (told["days"], told["missing_days"]) == ([0, 3], [2])
+    assert told["gates"][0]["by_day"] == [0.9, 0.7]
+
+
+DECOYS = {Gate(1, "linear"): 0.1, Gate(2, "linear"): 0.2}
+
+
+def test_decoys_are_judged_like_gates_and_one_that_survives_spoils_the_search(run: Path) -> None:
+    for day, probabilities in DAYS.items():
+        write_day(run, day, probabilities, decoys=DECOYS)
+    assert aggregate_run(run)
+    assert [decoy["survived"] for decoy in read_alphas(run)["decoys"]] == [False, False]
+    before = (run / "architecture.json").read_bytes()
+    for day in (0, 2):
+        write_day(run, day, DAYS[day], decoys=DECOYS | {Gate(2, "linear"): 0.7})
+    assert not aggregate_run(run)
+    told = read_alphas(run)
+    assert not told["valid"]
+    assert [decoy["survived"] for decoy in told["decoys"]] == [False, True]
+    assert told["decoys"][1]["probability"] == pytest.approx(1.6 / 3)
+    assert (run / "architecture.json").read_bytes() == before, "a decoy is in no architecture"
+
+
+def test_days_with_other_decoys_do_not_go_together(run: Path) -> None:
+    write_day(run, 3, DAYS[3], decoys=DECOYS)
+    with pytest.raises(ConfigError, match=r"day 3 was searched with other decoys than day 0; remove .*day=03"):
+        aggregate_run(run)
+
+
+def test_another_rule_may_be_tried_beside_the_run(run: Path, tmp_path: Path) -> None:
+    aggregate_run(run)
+    before = (run / "alphas.json").read_bytes()
+    config = load_config(run / "config.toml", ["search.aggregation=majority", "search.discretise=top_k", "search.top_k=1"])
+    aggregate_run(run, config=config, out=tmp_path / "other")
+    told = read_alphas(tmp_path / "other")
+    assert (told["method"], told["discretise"], told["cut"]) == ("majority", "top_k", 0.5)
+    assert [gate["score"] for gate in told["gates"]] == pytest.approx([1, 0, 0, 1 / 3, 1, 1 / 3])
+    assert sum(gate["kept"] for gate in told["gates"]) == 1
+    assert (run / "alphas.json").read_bytes() == before
+
+
+def test_the_verb_tells_what_is_kept_and_how_far_days_agree(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["aggregate", str(run)]) == cli.SUCCESS
+    told = capsys.readouterr().out
+    assert "3 days" in told
+    assert "2 of 6 modules kept by mean above 0.5" in told
+    assert "1/linear       0.80 ± 0.10" in told
+    assert "architecture.json" in told
+    arguments = ["--days", "0,3", "--set", "search.aggregation=logit_mean", "--out", str(tmp_path / "other"), "--json"]
+    assert cli.main(["aggregate", str(run), *arguments]) == cli.SUCCESS
+    assert json.loads(capsys.readouterr().out) == read_alphas(tmp_path / "other")
+    assert read_alphas(tmp_path / "other")["days"] == [0, 3]
+
+
+def test_the_verb_warns_of_decoys_drift_and_days_that_keep_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config(run / "config.toml", ['data.search_days="0-4"'])
+    write_config(config)
+    for day in range(5):
+        write_day(run, day, [0.45, 0.4 - 0.08 * day, 0.3, 0.2, 0.1, 0.1], decoys={Gate(1, "fm"): 0.6})
+    assert cli.main(["aggregate", str(run)]) == cli.SUCCESS
+    told = capsys.readouterr()
+    assert "1/fm drifts: -0.080 a day" in told.out
+    assert "no module is above 0.5; the best is kept, since a network cannot be empty" in told.out
+    assert "warning: a decoy survived" in told.err
+
+
+def test_set_without_out_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["aggregate", str(run), "--set", "search.aggregation=majority"]) == cli.USER_ERROR
+    assert "--set goes with --out" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from recsys_nas.cost import dense_flops
-from recsys_nas.search.dnas import GatedNetwork
+from recsys_nas.search.dnas import GatedNetwork, Gating
 from recsys_nas.space import Gate, SearchSpace, SpaceRules
 from recsys_nas.supernet import Supernet
 from tests.recsys_nas.random_networks import SILENCE_IS_ABSENCE, inputs, randomise, spaces_and_gates
@@ -23,7 +23,7 @@ OPEN = 40.0
 
 
 def gated(space: SearchSpace = SPACE, temperature: float = 1.0, seed: int = 7, lookup_flops: int = 12) -> GatedNetwork:
-    network = GatedNetwork(space, lookup_flops, temperature, seed).double()
+    network = GatedNetwork(space, lookup_flops, Gating(temperature), seed).double()
     randomise(network)
     return network
 
@@ -101,7 +101,7 @@ def test_a_gate_is_the_sigmoid_of_alpha_and_noise_over_temperature_for_each_exam
 def test_with_all_gates_open_it_is_the_full_network() -> None:
     network = gated()
     set_alphas(network, SPACE.gates)
-    torch.testing.assert_close(run(network), network.interaction(*inputs(SPACE, ROWS)), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(run(network), network.supernet.full(*inputs(SPACE, ROWS)), rtol=1e-8, atol=1e-8)
 
 
 @settings(max_examples=30, deadline=None)
@@ -111,7 +111,7 @@ def test_shut_gates_leave_the_member_that_the_supernet_slices_out(choice: tuple[
     network = gated(space, seed=random.Random(0).getrandbits(8))
     set_alphas(network, kept)
     supernet = Supernet(space.full()).double()
-    supernet.full.load_state_dict(network.interaction.state_dict())
+    supernet.load_state_dict(network.supernet.state_dict())
     member = supernet(*inputs(space, ROWS), space.architecture(kept))
     torch.testing.assert_close(run(network), member, rtol=1e-7, atol=1e-7)
 
@@ -119,14 +119,54 @@ def test_shut_gates_leave_the_member_that_the_supernet_slices_out(choice: tuple[
 def test_one_shut_gate_leaves_the_network_without_that_module() -> None:
     network = gated()
     supernet = Supernet(SPACE.full()).double()
-    supernet.full.load_state_dict(network.interaction.state_dict())
-    full = network.interaction(*inputs(SPACE, ROWS))
+    supernet.load_state_dict(network.supernet.state_dict())
+    full = network.supernet.full(*inputs(SPACE, ROWS))
     for gate in SPACE.gates:
         kept = tuple(other for other in SPACE.gates if other != gate)
         set_alphas(network, kept)
         without = supernet.extract(SPACE.architecture(kept))(*inputs(SPACE, ROWS))
         torch.testing.assert_close(run(network), without, rtol=1e-8, atol=1e-8)
         assert not torch.allclose(without, full), f"{gate} makes no difference"
+
+
+@settings(max_examples=30, deadline=None)
+@given(choice=spaces_and_gates())
+def test_gates_that_have_left_leave_the_member_itself(choice: tuple[SearchSpace, tuple[Gate, ...]]) -> None:
+    """Unlike a shut gate's, its silence is not heard either: also in modules to which silence is not absence."""
+    space, kept = choice
+    network = gated(space)
+    set_alphas(network, kept)
+    network.decisions.left_at.copy_(torch.tensor([-1 if gate in kept else 10 for gate in space.gates]))
+    member = network.supernet.extract(space.architecture(kept))
+    torch.testing.assert_close(run(network), member(*inputs(space, ROWS)), rtol=1e-7, atol=1e-7)
+    expected = dense_flops(space.architecture(kept))
+    assert float(network.expected_flops()[0].detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_has_left_is_neither_trained_nor_priced() -> None:
+    network = gated()
+    kept = tuple(gate for gate in SPACE.gates if gate.module == "linear" or gate.block == 1)
+    network.decisions.left_at.copy_(torch.tensor([-1 if gate in kept else 10 for gate in SPACE.gates]))
+    (run(network).square().sum() + network.expected_cost_share()).backward()
+    blocks = network.supernet.full.blocks
+    assert all(parameter.grad is None for parameter in blocks["2"]["fm"].parameters())  # type: ignore[index]
+    assert all(parameter.grad is not None for parameter in blocks["2"]["linear"].parameters())  # type: ignore[index]
+    assert network.alphas.grad is not None
+    assert [gate for gate, grad in zip(SPACE.gates, network.alphas.grad, strict=True) if grad] == list(kept)
+
+
+def test_noise_by_batch_is_one_draw_for_all_rows() -> None:
+    network = GatedNetwork(SPACE, 12, Gating(noise="batch"), 7)
+    noise = network._noise(5, ROWS)
+    assert noise.shape == (ROWS, len(SPACE.gates))
+    assert (noise == noise[0]).all()
+    assert not torch.equal(noise, network._noise(6, ROWS))
+
+
+def test_the_temperature_goes_down_in_equal_ratios_or_stays() -> None:
+    gating = Gating(2.0, 0.5, steps=100)
+    assert [gating.temperature_at(step) for step in (0, 50, 100, 150)] == pytest.approx([2.0, 1.0, 0.5, 0.5])
+    assert Gating(2.0, steps=100).temperature_at(70) == 2.0
 
 
 def test_the_cost_share_counts_dense_work_and_lookups() -> None:
@@ -151,11 +191,9 @@ def test_loss_and_cost_both_reach_every_alpha() -> None:
 
 
 def test_alphas_start_undecided_and_probabilities_have_no_noise() -> None:
-    network = GatedNetwork(SPACE, 12, 1.0, 0)
+    network = GatedNetwork(SPACE, 12, Gating(), 0)
     assert not network.alphas.any()
     with torch.no_grad():
         network.alphas.copy_(torch.arange(len(SPACE.gates)))
-    told = network.probabilities()
-    assert tuple(told) == SPACE.gates
     expected = [1 / (1 + math.exp(-i)) for i in range(len(SPACE.gates))]
-    torch.testing.assert_close(torch.stack(list(told.values())), torch.tensor(expected))
+    torch.testing.assert_close(network.probabilities().detach(), torch.tensor(expected))

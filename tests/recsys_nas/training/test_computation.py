@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recsys_nas.config import ConfigError, SearchConfig, from_mapping
+from recsys_nas.config import ConfigError, from_mapping
+from recsys_nas.search_config import SearchConfig
 from recsys_nas.training.computation import Computation, Computed
 from recsys_nas.training.retraining import RetrainConfig
 

@@ -77,6 +77,16 @@ def test_shuffled_ranks_cut_the_same_blocks(shards: tuple[Path, Manifest]) -> No
         assert torch.equal(block, torch.cat([first, second]))
 
 
+def test_days_in_order_are_shuffled_each_within_itself(shards: tuple[Path, Manifest]) -> None:
+    mixed, ordered = read(shards, shuffle_seed=3)._order(), read(shards, shuffle_seed=3, days_in_order=True)._order()
+    first_day = shards[1].days[0].rows
+    assert sorted(ordered) == sorted(mixed)
+    days = ordered >= first_day
+    assert (np.diff(days.astype(int)) >= 0).all()
+    assert [start for start in mixed if start < first_day] == ordered[~days].tolist(), "in the order of the shuffle"
+    assert (np.diff((mixed >= first_day).astype(int)) < 0).any()
+
+
 def test_shuffling_depends_on_the_seed_alone_and_differs_between_epochs(shards: tuple[Path, Manifest]) -> None:
     once, again, other = (rows_of(read(shards, shuffle_seed=seed)) for seed in (1, 1, 2))
     assert np.array_equal(once, again)

@@ -1,0 +1,97 @@
+"""From what all days say of each gate to those that are kept: one score a gate, then a rule. Never empty. No torch, unless it prices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_nas.config import ConfigError
+from recsys_nas.search_config import SearchConfig
+from recsys_nas.space import Gate, SearchSpace
+
+Floats = NDArray[np.float64]
+MAJORITY = 0.5
+
+
+def scores(by_day: Floats, days: Sequence[int], search: SearchConfig) -> Floats:
+    """One score a gate `[gates]` from probabilities `[days, gates]` of these days, by `search.aggregation`.
+
+    `mean` of the probabilities; `logit_mean`: the sigmoid of the mean of their logits; `majority`: the share of days above the
+    threshold; `recency`: the mean with weights that halve with every `recency_half_life` days before the last.
+    """
+    if search.aggregation == "majority":
+        return np.asarray((by_day > search.threshold).mean(axis=0))
+    if search.aggregation == "logit_mean":
+        inside = by_day.clip(1e-6, 1 - 1e-6)
+        return np.asarray(1 / (1 + np.exp(-np.log(inside / (1 - inside)).mean(axis=0))))
+    if search.aggregation == "recency":
+        weights = 0.5 ** ((max(days) - np.asarray(days)) / search.recency_half_life)
+        return np.asarray(weights @ by_day / weights.sum())
+    return np.asarray(by_day.mean(axis=0))
+
+
+@dataclass(frozen=True)
+class Discretisation:
+    """Which gates are kept, by their scores. `price`: dense FLOPs of the network of some gates, asked for with a budget alone."""
+
+    gates: tuple[Gate, ...]
+    search: SearchConfig
+    price: Callable[[Iterable[Gate]], int]
+
+    @property
+    def cut(self) -> float:
+        """What a score must be above; of a majority, one half of the days."""
+        return MAJORITY if self.search.aggregation == "majority" else self.search.threshold
+
+    def keep(self, by_day: Floats, days: Sequence[int]) -> NDArray[np.bool_]:
+        """The kept gates, bool `[gates]`, from probabilities `[days, gates]`. Raises ConfigError when no gate fits the budget."""
+        score = scores(by_day, days, self.search)
+        # Of equal scores, as votes often are, the one with the higher probability comes first.
+        best_first = np.lexsort((-by_day.mean(axis=0), -score)).tolist()
+        kept = np.zeros(len(score), np.bool_)
+        if self.search.discretise == "top_k":
+            kept[best_first[: self.search.top_k]] = True
+        elif self.search.discretise == "budget":
+            kept[self._within_budget(best_first, score)] = True
+        else:
+            kept[score > self.cut] = True
+            kept[best_first[0]] = True
+        return kept
+
+    def _within_budget(self, best_first: Sequence[int], score: Floats) -> list[int]:
+        """The best gates above the cut that fit together; without one that does, the best of all that fits."""
+        budget = self.search.target_flops
+        taken: list[int] = []
+        for number in best_first:
+            if score[number] > self.cut and self.price(self.gates[i] for i in [*taken, number]) <= budget:
+                taken.append(number)
+        if taken:
+            return taken
+        costs = {number: self.price([self.gates[number]]) for number in best_first}
+        fitting = [number for number in best_first if costs[number] <= budget]
+        if not fitting:
+            cheapest = min(costs, key=lambda number: costs[number])
+            least = f"the cheapest network, {self.gates[cheapest]} alone, needs {costs[cheapest]}"
+            raise ConfigError(f"search.target_flops = {budget}: {least}; raise it, or make the space narrower")
+        return fitting[:1]
+
+    def survives(self, decoys: Floats, by_day: Floats, days: Sequence[int]) -> NDArray[np.bool_]:
+        """Which decoys, of probabilities `[days, decoys]`, would have been kept on their merits had they been real: above the cut, or
+        of the best `top_k` above the last of these. A real gate that is kept for want of a better one is no measure."""
+        score = scores(by_day, days, self.search)
+        floor = float(score[self.keep(by_day, days)].min()) if self.search.discretise == "top_k" else self.cut
+        return np.asarray(scores(decoys, days, self.search) > floor)
+
+
+def discretisation(space: SearchSpace, search: SearchConfig) -> Discretisation:
+    """The rule that `search` asks for, over a space."""
+
+    def price(kept: Iterable[Gate]) -> int:
+        from recsys_nas.cost import dense_flops
+
+        return dense_flops(space.architecture(kept))
+
+    return Discretisation(space.gates, search, price)

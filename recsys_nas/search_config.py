@@ -1,0 +1,98 @@
+"""What a user may set about the differentiable search and about aggregation over days. No torch here: the config is made of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from recsys_nas.search.trial_settings import StrategyName
+from recsys_nas.training.settings import TrainingConfig
+
+UNDECIDED = (0.4, 0.6)
+"""A gate whose probability lies in between says neither yes nor no."""
+Aggregation = Literal["mean", "logit_mean", "majority", "recency"]
+Discretise = Literal["threshold", "top_k", "budget"]
+
+
+@dataclass(frozen=True)
+class SearchConfig(TrainingConfig):
+    """How a day is searched: by `strategy`, whose settings are below for `dnas` and in `[trials]` for all others.
+
+    `dnas` is one pass over the day: weights and gates together, under a loss that charges for serving cost; then one network from
+    all days. docs/search-dnas.md has the formulas, and what each default was compared with.
+    """
+
+    section: ClassVar[str] = "search"
+
+    strategy: StrategyName = "dnas"
+    batch_size: int = 256
+    max_rows: int = 0
+    """Caps the tables while searching, by any strategy; 0: as `embedding.max_rows`."""
+    alpha_learning_rate: float = 3e-2
+    alpha_betas: tuple[float, float] = (0.5, 0.999)
+    alpha_eps: float = 1e-8
+    alpha_weight_decay: float = 0.0
+    temperature: float = 1.0
+    final_temperature: float = 0.0
+    """The temperature goes from the first to this one in equal ratios over the day; 0: it stays."""
+    noise: Literal["example", "batch"] = "example"
+    """One draw of a gate's noise for each example, or for each batch."""
+    levels: Literal["single", "alternating"] = "single"
+    """`single`: every step moves weights and gates. `alternating`: each step moves one of them, on rows the other does not see."""
+    alpha_steps_share: float = 0.2
+    """Of the steps after the warm-up of an alternating search, those that move the gates."""
+    cost_weight: float = 1e-2
+    """Of the expected serving cost as a share of the full supernet's."""
+    target_flops: int = 0
+    """Dense FLOPs of one example that the found network should need at most; 0: no target."""
+    target_weight: float = 1e-2
+    """Of the logarithm of expected FLOPs over the target, where they are above it."""
+    warmup_share: float = 0.3
+    """Of the day's steps, in which the gates rest."""
+    removal_bound: float = 0.05
+    """A gate whose probability stays below this leaves the network while training goes on; 0: none does."""
+    removal_share: float = 0.1
+    """Of the day's steps, for how long it must have stayed there."""
+    settle_share: float = 0.2
+    """The search of a day ends when no gate has moved, and none is undecided, for this share of the day's steps; 0: at the day's end."""
+    settle_tolerance: float = 0.05
+    """How far a probability may go and still count as not moved."""
+    decoys: int = 0
+    """Modules fed other rows' features, beside the real ones. One that survives shows that the search cannot be believed."""
+    aggregation: Aggregation = "mean"
+    recency_half_life: float = 4.0
+    """Days after which a day counts half, with `aggregation = "recency"`."""
+    discretise: Discretise = "threshold"
+    """`threshold`: keep gates above it; `top_k`: the best `top_k`; `budget`: the best above it that fit `target_flops` together."""
+    threshold: float = 0.5
+    top_k: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("batch_size", "alpha_learning_rate", "alpha_eps", "temperature", "recency_half_life", "top_k"):
+            self._check(name, 0 < getattr(self, name) < math.inf, "must be finite and above 0")
+        for name in ("max_rows", "alpha_weight_decay", "cost_weight", "target_flops", "target_weight", "final_temperature", "decoys"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "must be finite and 0 or more")
+        for name in ("warmup_share", "removal_share", "settle_share", "settle_tolerance"):
+            self._check(name, 0 <= getattr(self, name) < 1, "must lie in [0, 1)")
+        for name in ("threshold", "alpha_steps_share"):
+            self._check(name, 0 < getattr(self, name) < 1, "must lie between 0 and 1")
+        self._check("removal_bound", 0 <= self.removal_bound < 0.5, "must lie in [0, 0.5)")
+        self._check("alpha_betas", all(0 <= beta < 1 for beta in self.alpha_betas), "both must lie in [0, 1)")
+        if self.discretise == "budget" and not self.target_flops:
+            raise ValueError("search.discretise = 'budget': says by how much only with search.target_flops; set it")
+        if self.compile and self.strategy != "dnas":
+            raise ValueError(
+                f"search.compile = true: search.strategy = {self.strategy!r} trains another network in every trial or step, "
+                'and each would be compiled anew; leave it out, or search by "dnas"'
+            )
+
+    @property
+    def day_result(self) -> str:
+        """The file that a searched day leaves."""
+        return "alphas.json" if self.strategy == "dnas" else "search.json"
+
+    def _check(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise ValueError(f"search.{name} = {getattr(self, name)}: {rule}")
