@@ -32,6 +32,8 @@ from recsys_nas.training.telemetry import StepWindows, Telemetry
 from recsys_nas.training.trainer import LogLoss, Trainer, predict
 
 CURVE_POINTS = 8
+# SiGeo's.
+SCORING_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -70,19 +72,22 @@ class DayBench:
             if proposal.fidelity == "trained":
                 return self._train_alone(proposal)
             assert self._frozen is not None, "a supernet is trained first"
-            return self._frozen.judge(proposal.architecture)
+            frozen = self._frozen
+            return frozen.score(proposal.architecture) if proposal.fidelity == "scored" else frozen.judge(proposal.architecture)
 
     def train_supernet(self, training: SupernetTraining) -> float:
-        """Train from the newest checkpoint in `<folder>/supernet`, then put the tables to rest."""
+        """Train from the newest checkpoint in `<folder>/supernet`, if at all, then put the tables to rest."""
         config, folder = self.run.config, self.folder / "supernet"
         reader = self.training_reader(training.rows)
         torch.manual_seed(config.seed)
         network = SampledSupernet(self.run.space(), training, len(reader))
         recipe = Recipe(network, SupernetModel, self._supernet_optimizers, Rewarded(network), config.search)
         trainer = assemble(self.run, recipe, reader, self.ranks, config.seed, folder)
-        telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=self.ranks.is_first)
-        seconds = trainer.train(telemetry).train_seconds
-        telemetry.close()
+        seconds = 0.0
+        if training.rows:
+            telemetry = Telemetry(folder, reader.total_rows, trainer.progress.step, active=self.ranks.is_first)
+            seconds = trainer.train(telemetry).train_seconds
+            telemetry.close()
         self._frozen = self._freeze(trainer, network)
         return seconds
 
@@ -97,9 +102,11 @@ class DayBench:
     def _freeze(self, trainer: Trainer, network: SampledSupernet) -> FrozenSupernet:
         model, device, tuning_rows = trainer.parts.model.eval().module, self.ranks.device, self.run.config.trials.finetune_rows
         assert isinstance(model, CtrModel)
+        batch = self.run.config.search.batch_size
         validation = FrozenRows.of(model, self.validation_reader(), device)
         tuning = FrozenRows.of(model, self.training_reader(tuning_rows), device).over_ranks() if tuning_rows else None
-        return FrozenSupernet(network.supernet, validation, tuning, self.ranks)
+        scoring = FrozenRows.of(model, self.training_reader(SCORING_BATCHES * batch), device).over_ranks()
+        return FrozenSupernet(network.supernet, validation, tuning, tuple(scoring.chunks(batch)))
 
     def training_reader(self, rows: int) -> ShardReader:
         """Batches of about `rows` training rows, from as many passes as that takes, the same each time."""

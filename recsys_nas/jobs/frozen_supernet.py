@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recsys_nas.jobs.environment import Ranks
+from recsys_nas.cost import dense_flops
 from recsys_nas.model import InteractionArch
+from recsys_nas.search.proxies import proxies
 from recsys_nas.search.strategy import LOSS, TrialFailed
 from recsys_nas.space import Architecture
 from recsys_nas.supernet import Supernet
@@ -51,12 +52,15 @@ class FrozenRows:
             yield FrozenRows(*(values[start : start + rows] for values in (self.dense, self.tokens, self.labels)))
 
 
+@dataclass(frozen=True)
 class FrozenSupernet:
     """Judges members by the supernet's weights on `validation` rows, each rank on its own; their last layers are tuned on
-    `tuning` rows first, the same on every rank (None: not at all)."""
+    `tuning` rows first, the same on every rank (None: not at all). Scores them on `scoring` batches, the same on every rank too."""
 
-    def __init__(self, supernet: Supernet, validation: FrozenRows, tuning: FrozenRows | None, ranks: Ranks) -> None:
-        self.supernet, self.validation, self.tuning, self.ranks = supernet, validation, tuning, ranks
+    supernet: Supernet
+    validation: FrozenRows
+    tuning: FrozenRows | None
+    scoring: tuple[FrozenRows, ...]
 
     def judge(self, architecture: Architecture) -> Mapping[str, float]:
         """Figures of the validation rows. Raises TrialFailed for predictions that are no numbers."""
@@ -70,6 +74,11 @@ class FrozenSupernet:
         if not math.isfinite(float(roc.scores.sum())):
             raise TrialFailed("its predictions are not finite")
         return figures_of(judge(roc))
+
+    def score(self, architecture: Architecture) -> Mapping[str, float]:
+        """Its proxies (`recsys_nas.search.proxies`)."""
+        batches = [(rows.dense, rows.tokens, rows.labels) for rows in self.scoring]
+        return proxies(self.supernet.extract(architecture), batches, dense_flops(architecture))
 
 
 def figures_of(quality: Quality) -> dict[str, float]:

@@ -40,15 +40,16 @@ def search_day_by_trials(run: Run, day: int, ranks: Ranks) -> None:
     journal = Journal(folder / JOURNAL, _search_id(run, day), active=ranks.is_first)
     watch = Watch(folder, task, ranks, resumed_at=len(journal.open()))
     watch.telemetry.text("config", f"```toml\n{to_toml(config)}\n```")
-    strategy = STRATEGIES[config.search.strategy](task, config.trials)
     try:
+        strategy = STRATEGIES[config.search.strategy](task, config.trials)
         architecture, spent = Search(strategy, task, bench, journal, watch, _common_clock(ranks)).run()
     except SearchError as error:
         raise ConfigError(f"day {day}, search.strategy = {config.search.strategy!r}: {error}") from error
     finally:
         watch.telemetry.close()
     if ranks.is_first:
-        write_json(folder / RESULT, _record(run, day, architecture, spent) | {"trials": _trials(run, strategy, architecture, spent)})
+        record = _record(run, day, architecture, spent) | {"summary": dict(strategy.summary())}
+        write_json(folder / RESULT, record | {"trials": _trials(run, strategy, architecture, spent)})
 
 
 def _task(run: Run, day: int) -> Task:
@@ -123,7 +124,7 @@ def _trials(run: Run, strategy: Strategy, chosen: Architecture, spent: Spent) ->
     done = [trial for trial in spent.trials if not trial.failed]
     of_chosen = next(trial.proposal.fidelity for trial in reversed(done) if trial.architecture == chosen)
     ranked = sorted((t for t in done if t.proposal.fidelity == of_chosen), key=lambda t: (t.architecture != chosen, strategy.value(t)))
-    finalists = {trial.architecture for trial in ranked[: run.config.trials.finalists]}
+    finalists = {trial.architecture for trial in ranked[: max(1, run.config.trials.finalists)]}
     most = Counter(trial.proposal.fidelity for trial in done).most_common(1)[0][0]
     return [
         trial.to_json()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial, Value, best, loss_of
@@ -61,7 +62,7 @@ class Evolution:
         return self.candidates.fresh(self._child) or self.candidates.fresh()
 
     def tell(self, trial: Trial) -> None:
-        """A child joins the population when its generation is complete; one that failed has a place in it, but no children."""
+        """Children join the population when their generation is complete, without those that failed."""
         self._told += 1
         if self._told <= self.settings.population:
             if not trial.failed:
@@ -115,6 +116,9 @@ class EvolutionSearch:
 
     def value(self, trial: Trial) -> float:
         return trial.loss
+
+    def summary(self) -> Mapping[str, float]:
+        return {}
 
     def choose(self) -> Architecture:
         return best(self._trials).architecture

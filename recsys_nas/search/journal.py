@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep.atomic import write_text
 from recsys_nas.search.strategy import SearchError, Trial
+from recsys_nas.space import SearchSpace
 
 FORMAT_VERSION = 1
 
@@ -51,3 +52,17 @@ class Journal:
             file.write(json.dumps(trial.to_json(), allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def earlier_trials(run: Path, space: SearchSpace) -> tuple[list[Trial], ...]:
+    """Networks that an earlier run trained alone, a list a day. Raises SearchError where there is none of this space."""
+    found = []
+    for path in sorted(run.glob("days/day=*/trials.jsonl")):
+        try:
+            trials = [Trial.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n")[1:-1]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SearchError(f"trials.warm_start = {str(run)!r}: {path} is damaged ({error!r})") from error
+        found.append([trial for trial in trials if trial.proposal.fidelity == "trained" and space.contains(trial.architecture)])
+    if not any(found):
+        raise SearchError(f"trials.warm_start = {str(run)!r}: holds no networks of this space that were trained alone; name another run")
+    return tuple(trials for trials in found if trials)

@@ -6,6 +6,7 @@ picks the paths; docs/strategies/one_shot.md says where it differs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,6 +87,9 @@ class OneShot:
 
     def value(self, trial: Trial) -> float:
         return trial.loss
+
+    def summary(self) -> Mapping[str, float]:
+        return {}
 
     def choose(self) -> Architecture:
         trained = any(not trial.failed for trial in self._trained)

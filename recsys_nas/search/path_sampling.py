@@ -85,8 +85,8 @@ class Policy(nn.Module):
         absent = torch.arange(int(sizes.max())).unsqueeze(0) >= sizes.unsqueeze(1)
         self.register_buffer("logits", torch.zeros(absent.shape).masked_fill(absent, -math.inf))
 
-    def probabilities(self) -> Tensor:
-        return torch.softmax(self.logits, dim=1)
+    def probabilities(self, temperature: float = 1.0) -> Tensor:
+        return torch.softmax(self.logits / temperature, dim=1)
 
     def draw(self, generator: np.random.Generator) -> tuple[Tensor, Architecture]:
         """Options `[choices]` and the member that they make; draws again where that is no network."""
@@ -96,11 +96,31 @@ class Policy(nn.Module):
             if (architecture := self.choices.decode(values.tolist())) is not None:
                 return torch.from_numpy(values), architecture
 
-    def reinforce(self, values: Tensor, advantages: Tensor, rate: float) -> None:
-        """One step of REINFORCE over options `[N, choices]` with advantages `[N]`, averaged."""
+    def reinforce(self, values: Tensor, advantages: Tensor, rate: float, temperature: float = 1.0) -> None:
+        """One step of REINFORCE over options `[N, choices]`, drawn at that temperature, with advantages `[N]`, averaged."""
         chosen = nn.functional.one_hot(values, self.logits.shape[1]).float()
-        gradient = (advantages.view(-1, 1, 1) * (chosen - self.probabilities())).mean(0)
+        gradient = (advantages.view(-1, 1, 1) * (chosen - self.probabilities(temperature))).mean(0)
         self.logits += rate * gradient
+
+    def reinforce_encoded(self, encodings: Tensor, advantages: Tensor, rate: float) -> None:
+        """The same over encodings `[N, width]` (`Choices.encode`): a choice without effect moves nothing."""
+        chosen = self._by_choice(encodings)
+        moved = chosen - self.probabilities() * chosen.sum(2, keepdim=True)
+        self.logits += rate * (advantages.view(-1, 1, 1) * moved).mean(0)
+
+    def log_probabilities(self) -> Tensor:
+        return torch.log_softmax(self.logits, dim=1)
+
+    def log_likelihood(self, encodings: Tensor, log_probabilities: Tensor | None = None) -> Tensor:
+        """Of the choices with effect in encodings `[N, width]`, by this policy or an earlier one's: `[N]`."""
+        log_p = self.log_probabilities() if log_probabilities is None else log_probabilities
+        return (self._by_choice(encodings) * log_p.nan_to_num(neginf=0.0)).sum((1, 2))
+
+    def _by_choice(self, encodings: Tensor) -> Tensor:
+        """`[N, width]` -> `[N, choices, options]`."""
+        spread = torch.zeros(len(encodings), *self.logits.shape)
+        spread[:, torch.isfinite(self.logits)] = encodings
+        return spread
 
     def log_probability(self, values: Tensor) -> Tensor:
         """Of options `[N, choices]`: `[N]`."""

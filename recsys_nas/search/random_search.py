@@ -5,6 +5,8 @@ Hard to beat in architecture search (Li and Talwalkar, 2019: Random search and r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial, best
 from recsys_nas.space import Architecture
 
@@ -29,6 +31,9 @@ class RandomSearch:
 
     def value(self, trial: Trial) -> float:
         return trial.loss
+
+    def summary(self) -> Mapping[str, float]:
+        return {}
 
     def choose(self) -> Architecture:
         return best(self._trials).architecture

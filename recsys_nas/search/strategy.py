@@ -165,6 +165,10 @@ class Strategy(Protocol):
         """The best network found. Raises SearchError when every trial failed."""
         ...
 
+    def summary(self) -> Mapping[str, float]:
+        """What the strategy measured of itself, by name, for the day's record."""
+        ...
+
 
 class Workbench(Protocol):
     """Where proposals are judged, on one day's data."""

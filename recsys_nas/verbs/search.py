@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 from data_prep.command_line import SUCCESS
+from recsys_nas.search.trial_settings import StrategyName
 from recsys_nas.verbs.verb import Verb, add_json, add_run, print_json, run_folder
+
+STRATEGY_NAMES = get_args(StrategyName)
 
 
 def _search_day_options(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +107,35 @@ def _pareto(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
+def _compare_strategies_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, help="the experiment, a TOML file")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a value of the config")
+    parser.add_argument("--strategies", nargs="+", default=STRATEGY_NAMES, choices=STRATEGY_NAMES, help="default: all of them")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of search and retraining (default: 0 1 2)")
+    add_json(parser)
+
+
+def _compare_strategies(arguments: argparse.Namespace) -> int:
+    from recsys_nas.config import load_config
+    from recsys_nas.jobs.compare_strategies import compare_strategies, table, write_outcomes
+    from recsys_nas.jobs.environment import process_group
+
+    config = load_config(arguments.config, arguments.set)
+    path = config.run_folder.with_name(f"{config.name}-strategies.json")
+    outcomes = []
+    with process_group() as ranks:
+        for outcome in compare_strategies(config, arguments.strategies, arguments.seeds, ranks):
+            outcomes.append(outcome)
+            write_outcomes(path, outcomes)
+            if not arguments.json:
+                print(f"{outcome.strategy}, seed {outcome.seed}: AUC {outcome.auc:.4f}, {outcome.search_seconds:.0f} s", flush=True)
+    if arguments.json:
+        print_json([asdict(outcome) for outcome in outcomes])
+    else:
+        print(f"\n{table(outcomes)}\n\nwrote {path}")
+    return SUCCESS
+
+
 VERBS = (
     Verb(
         "search-day",
@@ -133,5 +167,12 @@ VERBS = (
         ("recsys-nas pareto runs/demo --targets 50000 100000 200000", "recsys-nas pareto runs/demo --cost-weights 3e-3 1e-2 3e-2"),
         _pareto_options,
         _pareto,
+    ),
+    Verb(
+        "compare-strategies",
+        "search with several strategies under one budget, in this process, and compare their networks",
+        ("recsys-nas compare-strategies --config configs/demo.toml --strategies dnas random --seeds 0 1 2",),
+        _compare_strategies_options,
+        _compare_strategies,
     ),
 )

@@ -146,11 +146,17 @@ SETTINGS = [
     "trials.children",
     "trials.finalists",
     "trials.finetune_rows",
+    "trials.flops_weight",
     "trials.full_path_share",
+    "trials.init_scales",
     "trials.judgements",
+    "trials.learning_rates",
     "trials.max_flops",
     "trials.path_sampling",
     "trials.population",
+    "trials.proxy",
+    "trials.proxy_searcher",
+    "trials.proxy_warmup_share",
     "trials.reward_baseline",
     "trials.rows",
     "trials.rows_per_trial",
@@ -160,6 +166,7 @@ SETTINGS = [
     "trials.tournament",
     "trials.validation_rows",
     "trials.validation_share",
+    "trials.warm_start",
 ]
 
 

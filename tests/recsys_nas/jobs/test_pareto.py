@@ -48,7 +48,7 @@ def test_each_price_has_its_network_beside_those_of_the_run(run_folder: Path, ra
 
 
 def test_a_price_that_is_none_stops_the_sweep_before_anything_is_searched(run_folder: Path, ranks: Ranks) -> None:
-    with pytest.raises(ConfigError, match=r"search.cost_weight = -1.0: must be 0 or more"):
+    with pytest.raises(ConfigError, match=r"search.cost_weight = -1.0: must be finite and 0 or more"):
         sweep(opened(run_folder), [CHEAP, "search.cost_weight=-1.0"], ranks)
     assert not list(run_folder.rglob("alphas.json"))
 

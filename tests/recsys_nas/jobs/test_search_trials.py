@@ -22,7 +22,7 @@ from recsys_nas.search.strategy import Proposal, SupernetTraining
 from recsys_nas.space import load_architecture
 from tests.recsys_nas.jobs.conftest import write_run
 
-TRIALS = "rows_per_trial = 512\npopulation = 4\ntournament = 2\nchildren = 2\nfinalists = 2\nrows = 3072\n"
+TRIALS = "rows_per_trial = 512\npopulation = 4\ntournament = 2\nchildren = 2\nfinalists = 2\nrows = 3072\njudgements = 24\n"
 
 
 def run_of(folder: Path, strategy: str, trials: str = TRIALS) -> Run:
@@ -159,6 +159,19 @@ def test_a_supernet_trains_and_its_tuned_last_layer_fits_better(run_folder: Path
     assert sum(losses["tuned"]) < sum(losses["plain"])
     assert len(set(losses["plain"])) == 6
     assert min(losses["tuned"]) < 0.66, "always predicting the click rate gives 0.66"
+
+
+def test_proxies_alone_train_nothing(run_folder: Path, ranks: Ranks) -> None:
+    trials = TRIALS.replace("finalists = 2", "finalists = 0") + 'proxy_searcher = "superproxy"\nproxy_warmup_share = 0.0\n'
+    search_day(run_of(run_folder, "zero_cost", trials), 0, ranks)
+    record = result(run_of(run_folder, "zero_cost", trials))
+    assert record["rows"] == 0
+    assert {trial["fidelity"] for trial in record["trials"]} == {"scored"}
+    assert [trial["key"] for trial in record["trials"] if trial["finalist"]] == [record["key"]]
+    scores = {trial["key"]: -trial["value"] for trial in record["trials"]}
+    assert record["key"] == max(scores, key=lambda key: scores[key])
+    figures = record["trials"][0]["figures"]
+    assert scores[record["trials"][0]["key"]] == pytest.approx(figures["zico"] + figures["fisher_rao"]), "SiGeo's weights without warm-up"
 
 
 def with_trials(run: Run, **changes: Any) -> Run:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +43,13 @@ ONE_OF_EACH = SearchSpace(
     ),
 )
 SPACES = {"independent": INDEPENDENT, "one_of_each": ONE_OF_EACH}
-SETTINGS = TrialsConfig(rows_per_trial=100, population=8, tournament=4, children=2, finalists=3)
+SETTINGS = TrialsConfig(rows_per_trial=100, population=8, tournament=4, children=2, finalists=3, judgements=40)
+VARIANTS = {name: (name, SETTINGS) for name in STRATEGIES} | {
+    "one_shot_by_policy": ("one_shot", replace(SETTINGS, path_sampling="policy", reward_baseline=True)),
+    "predictor_rl_with_rates": ("predictor_rl", replace(SETTINGS, learning_rates=(1e-3, 1e-2), init_scales=(0.01, 0.1), flops_weight=0.01)),
+    "superproxy": ("zero_cost", replace(SETTINGS, proxy_searcher="superproxy", proxy_warmup_share=0.0, finalists=0)),
+}
+"""Every strategy, and those that one of its settings makes another: by a name, the strategy and its settings."""
 BUDGET = Budget(rows=3000)
 
 
@@ -47,8 +57,10 @@ def task(space: SearchSpace, seed: int = 0, budget: Budget = BUDGET, max_flops: 
     return Task(space, budget, seed, dense_flops, max_flops)
 
 
-def strategy_of(name: str, of: Task, settings: TrialsConfig = SETTINGS) -> Strategy:
-    return STRATEGIES[name](of, settings)
+def strategy_of(name: str, of: Task, **changes: Any) -> Strategy:
+    """One of VARIANTS, with `changes` of its settings."""
+    strategy, settings = VARIANTS[name]
+    return STRATEGIES[strategy](of, replace(settings, **changes))
 
 
 class FabricatedBench:
@@ -74,7 +86,7 @@ class FabricatedBench:
             path = training.sampler.path(step, steps)
             self.trained.append(path)
             training.sampler.learn(step, -self.loss(path))
-        return 1.0
+        return 1.0 if training.rows else 0.0
 
     def judge(self, proposal: Proposal) -> Mapping[str, float]:
         number = len(self.judged)
@@ -84,22 +96,27 @@ class FabricatedBench:
         if number == self.fail_at:
             raise TrialFailed("out of memory")
         loss = self.loss(proposal.architecture)
-        return {LOSS: loss, "ne": loss / 0.6, "auc": 1 - loss, "slope": 0.0, "seconds": 0.1}
+        figures = {LOSS: loss, "ne": loss / 0.6, "auc": 1 - loss, "slope": 0.0, "seconds": 0.1}
+        if proposal.fidelity == "scored":
+            figures = {LOSS: loss} | dict.fromkeys(("zico", "fisher_rao", "grad_norm", "synflow", "flops", "params"), -loss)
+        return figures
 
 
-def run(name: str, of: Task, bench: FabricatedBench, folder: Path, settings: TrialsConfig = SETTINGS) -> Architecture:
+def run(name: str, of: Task, bench: FabricatedBench, folder: Path, **changes: Any) -> Architecture:
     """A whole search, its journal in `folder`; goes on from what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / "trials.jsonl", {"strategy": name, "seed": of.seed})
-    return Search(strategy_of(name, of, settings), of, bench, journal, clock=lambda: 0.0).run()[0]
+    return Search(strategy_of(name, of, **changes), of, bench, journal, clock=lambda: 0.0).run()[0]
 
 
 def main() -> None:
-    """Prints the keys of what a strategy judges, and of what it chooses: `STRATEGY SPACE FOLDER`."""
-    name, space, folder = sys.argv[1], SPACES[sys.argv[2]], Path(sys.argv[3])
-    bench = FabricatedBench(space)
-    chosen = run(name, task(space), bench, folder)
-    print(*(proposal.architecture.key() for proposal in bench.judged), chosen.key(), sep="\n")
+    """Runs every variant on every space in the given folder; prints what each judged and chose, by keys, as JSON."""
+    found: dict[str, list[str]] = {}
+    for name, (label, space) in itertools.product(VARIANTS, SPACES.items()):
+        bench = FabricatedBench(space)
+        chosen = run(name, task(space), bench, Path(sys.argv[1]) / name / label)
+        found[f"{name} {label}"] = [*(proposal.architecture.key() for proposal in bench.judged), chosen.key()]
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

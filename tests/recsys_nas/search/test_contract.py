@@ -1,11 +1,10 @@
-"""The contract of `recsys_nas.search.strategy`, which every strategy must keep: one row in STRATEGIES, all of these tests."""
+"""The contract of `recsys_nas.search.strategy`, which every strategy must keep: one row in VARIANTS, all of these tests."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,14 @@ import pytest
 from recsys_nas.cost import dense_flops
 from recsys_nas.search.journal import Journal
 from recsys_nas.search.loop import Search
-from recsys_nas.search.strategies import STRATEGIES
 from recsys_nas.search.strategy import Budget, NothingFits, SearchError
 from recsys_nas.space import SearchSpace, SpaceRules
-from tests.recsys_nas.search.fabricated_bench import BUDGET, SETTINGS, SPACES, FabricatedBench, run, strategy_of, task
+from tests.recsys_nas.search.fabricated_bench import BUDGET, SPACES, VARIANTS, FabricatedBench, run, strategy_of, task
 
 TWO_NETWORKS = SearchSpace(2, 3, 4, SpaceRules(1, (4,), (2,), ("linear",), (), pick="any"))
 
 
-@pytest.fixture(params=sorted(STRATEGIES))
+@pytest.fixture(params=sorted(VARIANTS))
 def name(request: pytest.FixtureRequest) -> str:
     chosen: str = request.param
     return chosen
@@ -30,6 +28,14 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=sorted(SPACES))
 def space(request: pytest.FixtureRequest) -> SearchSpace:
     return SPACES[request.param]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What all of them judge and choose in another process."""
+    command = [sys.executable, "-m", "tests.recsys_nas.search.fabricated_bench", str(tmp_path_factory.mktemp("there"))]
+    found: dict[str, list[str]] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
 
 
 def keys(bench: FabricatedBench) -> list[str]:
@@ -47,14 +53,13 @@ class TestContract:
             space.check(architecture)
         assert chosen.key() in keys(bench), "what is chosen has been judged"
 
-    def test_the_same_seed_gives_the_same_search_in_another_process(self, name: str, space: SearchSpace, tmp_path: Path) -> None:
+    def test_the_same_seed_gives_the_same_search_in_another_process(
+        self, name: str, space: SearchSpace, elsewhere: dict[str, list[str]], tmp_path: Path
+    ) -> None:
         bench = FabricatedBench(space)
-        chosen = run(name, task(space), bench, tmp_path / "here")
+        chosen = run(name, task(space), bench, tmp_path)
         of_space = next(key for key, value in SPACES.items() if value is space)
-        module = "tests.recsys_nas.search.fabricated_bench"
-        command = [sys.executable, "-m", module, name, of_space, str(tmp_path / "there")]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        assert printed == [*keys(bench), chosen.key()]
+        assert elsewhere[f"{name} {of_space}"] == [*keys(bench), chosen.key()]
 
     def test_another_seed_gives_another_search(self, name: str, tmp_path: Path) -> None:
         benches = [FabricatedBench(SPACES["one_of_each"]) for _ in range(2)]
@@ -151,7 +156,7 @@ def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="is of a search with other settings; remove"):
         run("evolution", task(space), FabricatedBench(space), tmp_path)
     with pytest.raises(SearchError, match="holds trials that this program would not have made"):
-        run("random", task(space), FabricatedBench(space), tmp_path, replace(SETTINGS, rows_per_trial=50))
+        run("random", task(space), FabricatedBench(space), tmp_path, rows_per_trial=50)
 
 
 def test_a_damaged_journal_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Strategies compared: the same days and budget for each, one outcome a seed, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recsys_nas.config import load_config
+from recsys_nas.jobs import compare_strategies as module
+from recsys_nas.jobs.compare_strategies import Outcome, compare_strategies, table, write_outcomes
+from recsys_nas.jobs.environment import Ranks
+
+
+def test_each_strategy_ends_in_figures_and_is_not_run_again(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(run_folder / "config.toml")
+    config = replace(config, trials=replace(config.trials, rows_per_trial=512, population=4, tournament=2, judgements=4))
+    first = list(compare_strategies(config, ("dnas", "random"), (0,), ranks))
+    assert [(outcome.strategy, outcome.seed) for outcome in first] == [("dnas", 0), ("random", 0)]
+    assert all(0.4 < outcome.auc < 1 and outcome.dense_flops > 0 for outcome in first)
+    assert all(3000 < outcome.search_rows <= 2 * 2048 for outcome in first), "two days of 2,048 rows for each"
+    result = run_folder.parent / "run-random-seed=0" / "retrain" / "found" / "seed=0" / "result.json"
+    assert json.loads(result.read_text())["auc"] == first[1].auc
+
+    monkeypatch.setattr(module, "combine_run", lambda folder: None)
+    (run_folder.parent / "run-random-seed=0" / "days" / "day=00" / "trials.jsonl").unlink()
+    assert list(compare_strategies(config, ("dnas", "random"), (0,), ranks)) == first
+    with pytest.raises(ValueError, match="is of another config; remove"):
+        list(compare_strategies(replace(config, search=replace(config.search, batch_size=64)), ("random",), (0,), ranks))
+
+
+def test_the_table_has_means_over_seeds_the_best_first(tmp_path: Path) -> None:
+    outcomes = [
+        Outcome("random", 0, 0.70, 0.50, 100, 1000, 2.0),
+        Outcome("random", 1, 0.72, 0.48, 300, 1000, 4.0),
+        Outcome("dnas", 0, 0.80, 0.40, 50, 1000, 1.0),
+    ]
+    lines = table(outcomes).splitlines()
+    assert lines[1].split() == ["dnas", "0.8000", "0.4000", "50", "1,000", "1.0", "1"]
+    # t at one degree of freedom is 12.706, the standard error .01
+    assert lines[2].split() == ["random", "0.7100", "+-", "0.1271", "0.4900", "200", "1,000", "3.0", "2"]
+    write_outcomes(tmp_path / "out.json", outcomes)
+    assert len(json.loads((tmp_path / "out.json").read_text())["outcomes"]) == 3
