@@ -26,8 +26,8 @@ FAINT = "#d5dae1"
 CARD = "#fefefe"
 KEEP = "#3f8fd0"
 DROP = "#e08a3c"
-# Okabe and Ito's colours, apart for every common colour blindness; the first is always the found model
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b38600", "#3a9fd6", "#7a7f87")
+# the first five are apart for every common colour blindness (tests/report/test_colours.py); the first is always the found model
+SERIES = ("#0072b2", "#a33c00", "#c08a00", "#7a1f5c", "#332288", "#3a9fd6", "#7a7f87")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _VARIABLES = {INK: "ink", MUTED: "muted", FAINT: "faint", CARD: "card", KEEP: "keep", DROP: "drop"} | {
