@@ -29,7 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -179,12 +179,11 @@ def overhead(folder: Path, repeats: int, at_once: int) -> dict[str, Any]:
     runs, plains = [], []
     for repeat in range(repeats):
         runs.append(run_controller(folder, f"launched-{repeat}", OVERHEAD_DAYS, at_once))
-        plains += run_plain(folder, f"plain-{repeat}", at_once)
-        print(f"{repeat + 1}/{repeats} {runs[-1]} {plains[-OVERHEAD_DAYS:]}", file=sys.stderr, flush=True)
+        plains.append([wall - train for wall, train in run_plain(folder, f"plain-{repeat}", at_once)])
+        print(f"{repeat + 1}/{repeats} {runs[-1]} {plains[-1]}", file=sys.stderr, flush=True)
     rounds = OVERHEAD_DAYS / at_once
     beyond = [(run.wall - run.training(at_once)) / rounds for run in runs]
-    plain = median(wall - train for wall, train in plains)
-    added = [seconds - plain for seconds in beyond]
+    added = [seconds - mean(plain) for seconds, plain in zip(beyond, plains, strict=True)]
     parts = {part: median(day.parts[part] for run in runs for day in run.days) for part in PARTS}
     return {
         "at_once": at_once,
@@ -193,8 +192,7 @@ def overhead(folder: Path, repeats: int, at_once: int) -> dict[str, Any]:
         "overhead_seconds_by_repeat": [round(seconds, 2) for seconds in added],
         "overhead_share": round(median(added) / DAY_SECONDS, 4),
         "start_share": round(median(beyond) / DAY_SECONDS, 4),
-        "plain_seconds_beyond_training": round(plain, 2),
-        "plain_train_seconds_of_a_day": round(median(train for _, train in plains), 1),
+        "plain_seconds_beyond_training": round(median(mean(plain) for plain in plains), 2),
         "seconds_of_a_day": {part: round(seconds, 2) for part, seconds in parts.items()},
         "seconds_of_a_run": {
             "before_first_day": round(median(run.before for run in runs), 2),
