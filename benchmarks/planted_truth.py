@@ -30,18 +30,17 @@ from recsys_nas.space import Gate
 
 DECOYS = 3
 WITHIN_BAYES, SHARE_OF_FULL, SEEDS_NEEDED = 0.01, 0.25, 4
-ALTERNATIVES = dict[str, tuple[frozenset[str], ...]]
-# Sets of module kinds, one of which must be kept: those whose network alone comes within .01 of Bayes-optimal (`--alone`, seed 0), and
-# for products of three also two products in a row. Where every kind does, nothing particular is needed, and the AUC alone tells.
-NEEDED: ALTERNATIVES = {
+PRODUCTS = ("dot_product", "cross", "field_gate")
+# Alternatives, one of which must be kept whole: module kinds, or gates where the block matters. They are those whose network alone comes
+# within .01 of Bayes-optimal (`--alone`, seed 0), and for products of three also a product of products. Where every kind does, nothing
+# particular is needed, and the AUC alone tells.
+NEEDED: dict[str, tuple[frozenset[str], ...]] = {
     "first_order": (frozenset(),),
-    "second_order": (frozenset({"dot_product"}), frozenset({"cross"}), frozenset({"field_gate"})),
+    "second_order": tuple(frozenset({kind}) for kind in PRODUCTS),
     "third_order": (
         frozenset({"fm"}),
         frozenset({"embedded_fc"}),
-        frozenset({"dot_product", "cross"}),
-        frozenset({"cross", "field_gate"}),
-        frozenset({"dot_product", "field_gate"}),
+        *(frozenset({f"1/{first}", f"2/{second}"}) for first in PRODUCTS for second in PRODUCTS),
     ),
     "gating": (frozenset(),),
     "attention": (frozenset(),),
@@ -55,10 +54,11 @@ def measure(case: str, seed: int, work: Path, ranks: Ranks) -> dict[str, Any]:
     alphas = search(run, ranks)
     found = judge(run, "found", ranks)
     bayes = read(logs.truth)["bayes"]["auc"]
-    kinds = {name.partition("/")[2] for name in kept(alphas)}
+    names = set(kept(alphas))
+    kinds = {name.partition("/")[2] for name in names}
     share = found["dense_flops"] / dense_flops(run.space().full())
     checks = {
-        "keeps_needed": any(needed <= kinds for needed in NEEDED[case]),
+        "keeps_needed": any(needed <= names | kinds for needed in NEEDED[case]),
         "no_decoy": alphas["valid"],
         "within_bayes": bayes - found["auc"] <= WITHIN_BAYES,
         "small": share <= SHARE_OF_FULL,
