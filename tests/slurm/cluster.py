@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -143,9 +144,12 @@ def _write_config(path: Path, **values: object) -> None:
 
 
 def _start(daemons: ExitStack, folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Start a daemon in the foreground, to be ended with the stack; its output goes beside its other files."""
+    """Start a daemon in the foreground; it ends with the stack, or with this process. Its output goes beside its other files."""
+    ends_with_us = [sys.executable, "-m", "launch.child", "--ask"]
     with (folder / f"{command[0]}.out").open("wb") as log:
-        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            [*ends_with_us, *command], env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
+        )
 
     def end() -> None:
         process.terminate()

@@ -73,7 +73,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def search(folder: Path, environment: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
-    command = [str(TORCHX), "run", "-s", "local_cwd", "launch/search.py", "--config", "small.toml", *words]
+    ends_with_us = [sys.executable, "-m", "launch.child", "--ask"]
+    command = [*ends_with_us, str(TORCHX), "run", "-s", "local_cwd", "launch/search.py", "--config", "small.toml", *words]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
