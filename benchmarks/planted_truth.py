@@ -1,6 +1,6 @@
 """Does the search find what was planted? Small worlds whose signal needs given interactions, with decoys beside the real modules.
 
-    python benchmarks/planted_truth.py --work /tmp/planted --json OUT [--cases second_order gating] [--seeds 0 1 2 3 4] [--alone]
+    python benchmarks/planted_truth.py --work /tmp/planted --json OUT [--cases second_order gating] [--seeds 0 1 2] [--target-flops 8000]
 
 For each case and seed (of the world, the noise and the weights): two days of 200,000 rows are searched with the default settings, the
 days aggregated, and the found network retrained on both and judged on a third. It is found when what it keeps is enough for the
@@ -47,10 +47,11 @@ NEEDED: dict[str, tuple[frozenset[str], ...]] = {
 }
 
 
-def measure(case: str, seed: int, work: Path, ranks: Ranks) -> dict[str, Any]:
+def measure(case: str, seed: int, target_flops: int, work: Path, ranks: Ranks) -> dict[str, Any]:
     """One row: whether that case is found under that seed, and why not."""
     logs = prepare(case, seed, 3, work)
-    run = open_run(work / "runs" / f"{case}-{seed}", logs, {"search": {"decoys": DECOYS}}, seed, "0-1")
+    folder = work / "runs" / (f"{case}-{seed}-{target_flops}" if target_flops else f"{case}-{seed}")
+    run = open_run(folder, logs, {"search": {"decoys": DECOYS, "target_flops": target_flops}}, seed, "0-1")
     alphas = search(run, ranks)
     found = judge(run, "found", ranks)
     bayes = read(logs.truth)["bayes"]["auc"]
@@ -122,6 +123,7 @@ def main() -> None:
     ask.add_argument("--json", type=Path, help="where to write the figures; what is there already is not measured again")
     ask.add_argument("--cases", nargs="+", default=list(NEEDED), choices=NEEDED)
     ask.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    ask.add_argument("--target-flops", type=int, default=0, help="what the search is asked for (default: nothing); into a JSON of its own")
     ask.add_argument("--alone", action="store_true", help="also train each module alone")
     ask.add_argument("--table", type=Path, metavar="JSON", help="print the table of this file and do nothing else")
     arguments = ask.parse_args()
@@ -136,7 +138,7 @@ def main() -> None:
         for seed in arguments.seeds:
             for case in arguments.cases:
                 if (key := f"{case} {seed}") not in results:
-                    results.add(key, measure(case, seed, arguments.work, ranks))
+                    results.add(key, measure(case, seed, arguments.target_flops, arguments.work, ranks))
                 if arguments.alone and (key := f"{case} {seed} alone") not in results:
                     results.add(key, alone(case, seed, prepare(case, seed, 3, arguments.work), arguments.work, ranks))
 
