@@ -48,7 +48,8 @@ class Ranks:
 def process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[Ranks]:
     """Join the job's process group (nccl with a GPU for every rank of this host, else gloo) for the time of the block.
 
-    A rank that hears nothing from the others for `timeout` fails.
+    A rank that hears nothing from the others for `timeout` fails. A group that is there already, as in a user's own program,
+    is used and left as it is.
     """
     _quieten_libraries()
     local_rank, local_size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -56,6 +57,9 @@ def process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[Ranks]:
     device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
     if use_gpu:
         torch.cuda.set_device(device)
+    if dist.is_initialized():
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+        return
     backend = "nccl" if use_gpu else "gloo"
     if "RANK" in os.environ:
         dist.init_process_group(backend, timeout=timeout)

@@ -124,7 +124,7 @@ def test_nothing_fits_is_one_line_that_names_day_and_strategy(run_folder: Path, 
 
 
 def test_a_supernet_killed_in_training_goes_on_from_its_checkpoint(tmp_path: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = TRIALS + 'path_sampling = "policy"\nreward_baseline = true\njudgements = 4\nfinetune_rows = 256\n'
+    trials = TRIALS.replace("judgements = 24", "judgements = 4") + 'path_sampling = "policy"\nreward_baseline = true\nfinetune_rows = 256\n'
     runs = []
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
