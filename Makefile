@@ -21,7 +21,7 @@ demo: setup    ## search on six days of made-up logs: data, preprocessing, searc
 test: setup    ## run the tests
 	@$(BIN)/python -m pytest --quiet --durations=5
 
-test-slurm: setup    ## run a search on a Slurm of one node, started for it; needs root, slurm-wlm, slurmdbd, munge, mariadb-server
+test-slurm: setup    ## run searches on a Slurm of one node, started for it, 10 minutes; needs root, slurm-wlm, slurmdbd, munge, mariadb-server
 	@$(BIN)/python -m pytest --quiet -rs -m slurm tests/slurm
 
 docs: setup    ## pages of docs/ in docs/_build, without network

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +19,11 @@ from types import ModuleType
 import pytest
 
 from data_prep.cli import main as data_prep
+from recsys_nas.config import load_config
 
 PATIENCE_SECONDS = 300.0
+DEMO_PATIENCE_SECONDS = 1800.0
+DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.toml"
 TORCHX = Path(sys.executable).with_name("torchx")
 
 
@@ -72,14 +76,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def search(folder: Path, environment: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
+def search(folder: Path, environment: Mapping[str, str], *words: str, config: str = "small.toml") -> subprocess.Popen[str]:
     ends_with_us = [sys.executable, "-m", "launch.child", "--ask"]
-    command = [*ends_with_us, str(TORCHX), "run", "-s", "local_cwd", "launch/search.py", "--config", "small.toml", *words]
+    command = [*ends_with_us, str(TORCHX), "run", "-s", "local_cwd", "launch/search.py", "--config", config, *words]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+def finish(process: subprocess.Popen[str], patience: float = PATIENCE_SECONDS) -> str:
+    out, _ = process.communicate(timeout=patience)
     assert process.returncode == 0, out
     return out
 
@@ -92,6 +96,29 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.05)
 
 
+def cancel(attempt: Path, environment: Mapping[str, str]) -> None:
+    job = (attempt / "handle").read_text().rpartition("/")[2]
+    subprocess.run(["scancel", job], env=environment, check=True)
+
+
+def now() -> str:
+    """As `sacct --starttime` takes it, one second past: jobs that have ended in this second are not of what comes."""
+    time.sleep(1.1)
+    return time.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def states_of_jobs(environment: Mapping[str, str], began: str) -> Counter[str]:
+    """How many jobs submitted since then have each name and state."""
+    command = ["sacct", "-X", "-n", "-P", "--format=Submit,JobName,State", f"--starttime={began}"]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    return Counter(line.partition("|")[2] for line in lines if line.partition("|")[0] >= began)
+
+
+def assert_nothing_runs(environment: Mapping[str, str]) -> None:
+    left = subprocess.run(["squeue", "--noheader"], env=environment, capture_output=True, text=True, check=True)
+    assert left.stdout == ""
+
+
 def comparable(run: Path) -> dict[str, object]:
     """The gates that each day ended with, their aggregate and the architecture; to the last digit, for the work is the same."""
     days = {path.parent.name: json.loads(path.read_text())["gates"] for path in sorted(run.glob("days/*/alphas.json"))}
@@ -99,13 +126,12 @@ def comparable(run: Path) -> dict[str, object]:
 
 
 def test_search_on_slurm_with_a_cancelled_day(slurm: Mapping[str, str], folder: Path) -> None:
-    before = {path.name for path in folder.iterdir()}
+    before, began = {path.name for path in folder.iterdir()}, now()
     run = folder / "runs/slurm"
     process = search(folder, slurm, "--scheduler", "slurm", "--cfg", "partition=cpu", "name=slurm")
     logs, figures = run / "logs/search-day-0", run / "days/day=00/metrics.jsonl"
     wait_until(lambda: figures.exists() and figures.stat().st_size > 0, process)
-    job = (logs / "attempt=1/handle").read_text().rpartition("/")[2]
-    subprocess.run(["scancel", job], env=slurm, check=True)
+    cancel(logs / "attempt=1", slurm)
     out = finish(process)
     assert "[search day 0] failed after" in out
     assert "slurm says CANCELLED by 0; log runs/slurm/logs/search-day-0/attempt=1; trying again" in out
@@ -113,13 +139,12 @@ def test_search_on_slurm_with_a_cancelled_day(slurm: Mapping[str, str], folder: 
     assert sorted(path.name for path in logs.iterdir()) == ["attempt=1", "attempt=2"]
     assert (run / "report.html").exists()
 
-    states = subprocess.run(["sacct", "-X", "-n", "-P", "--format=JobName,State"], env=slurm, capture_output=True, text=True, check=True)
-    assert sorted(states.stdout.split("\n")[:-1]) == [
-        *("retrain-0|COMPLETED", "retrain-0|COMPLETED"),
-        *("search_day-0|CANCELLED by 0", "search_day-0|COMPLETED", "search_day-0|COMPLETED"),
-    ]
-    left = subprocess.run(["squeue", "--noheader"], env=slurm, capture_output=True, text=True, check=True)
-    assert left.stdout == ""
+    assert states_of_jobs(slurm, began) == {
+        "retrain-0|COMPLETED": 2,
+        "search_day-0|CANCELLED by 0": 1,
+        "search_day-0|COMPLETED": 2,
+    }
+    assert_nothing_runs(slurm)
     assert {path.name for path in (logs / "attempt=2").iterdir()} == {"handle", "ranks", "sbatch.log", "search_day-0"}
     assert {path.name for path in folder.iterdir()} == before | {"runs"}, "nothing is left in the working directory"
 
@@ -147,3 +172,30 @@ def test_a_days_mistake_is_told_in_one_line_and_not_tried_again(slurm: Mapping[s
     assert len(failed) == 1, out
     assert part.name in failed[0], failed
     assert "trying again" not in failed[0]
+
+
+@pytest.mark.slow
+def test_the_demo_on_slurm_with_a_cancelled_day(slurm: Mapping[str, str], tmp_path: Path) -> None:
+    """The demo as `make demo` runs it, models and seeds included, each day and each model a job of Slurm."""
+    data, run, began = tmp_path / "data/demo", tmp_path / "runs/demo", now()
+    assert data_prep(["synth", "--out", f"{data}/raw", "--days", "6", "--rows-per-day", "200000", "--seed", "0"]) == 0
+    assert data_prep(["run", "--input", f"{data}/raw/day_*", "--schema", "criteo", "--out", f"{data}/shards"]) == 0
+    words = ("--scheduler", "slurm", "--cfg", "partition=cpu", "--max_parallel", "2", "launch.memory_mb=1500")
+    process = search(tmp_path, slurm, *words, config=str(DEMO))
+    logs, figures = run / "logs/search-day-1", run / "days/day=01/metrics.jsonl"
+    wait_until(lambda: figures.exists() and len(figures.read_text().splitlines()) > 2, process)
+    cancel(logs / "attempt=1", slurm)
+    out = finish(process, DEMO_PATIENCE_SECONDS)
+    print(out)
+    assert "[search day 1] started again (attempt 2)" in out
+    assert sorted(path.parent.name for path in run.glob("days/*/alphas.json")) == [f"day={day:02d}" for day in range(5)]
+    assert (run / "report.html").exists()
+
+    results = json.loads((run / "results.json").read_text())
+    models = load_config(DEMO).retrain.models
+    assert {"found", *models} <= {model["name"] for model in results["models"]}
+    states = states_of_jobs(slurm, began)
+    assert states["search_day-0|COMPLETED"] == 5
+    assert states["search_day-0|CANCELLED by 0"] == 1
+    assert sum(states.values()) == 6 + states["retrain-0|COMPLETED"]
+    assert_nothing_runs(slurm)
