@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from embeddings.tables import embedding_tables, table_rows
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.networks import architecture_of
-from recsys_nas.model import InteractionArch
-from recsys_nas.modules.normalised import BatchNorm
 from recsys_nas.search.agreement import kendall_tau
+from recsys_nas.search.dnas import GatedNetwork, Gating
 from recsys_nas.space import Architecture
 from recsys_nas.training.checkpoint import Checkpointer, Retention
 from recsys_nas.training.ctr_model import CtrModel
@@ -49,33 +47,22 @@ def _tau_with_interval(values: np.ndarray) -> dict[str, Any]:
     return {"kendall_tau": kendall_tau(values[:, 0], values[:, 1]), "kendall_tau_ci95": [float(low), float(high)]}
 
 
-class _Searched(nn.Module):
-    """The parameters of a gated network by their names in a search's checkpoint."""
-
-    def __init__(self, hull: Architecture, gates: int) -> None:
-        super().__init__()
-        self.interaction = InteractionArch(hull)
-        self.alphas = nn.Parameter(torch.zeros(gates))
-
-
 def _supernet(run: Run) -> CtrModel:
     space = run.space()
     tables = embedding_tables(run.schema, run.config.embedding).to_empty(device=torch.device("cpu"))
-    model = CtrModel(tables, list(table_rows(run.schema, run.config.embedding)), _Searched(space.full(), len(space.gates)))
+    gating = Gating(decoys=run.config.search.decoys)
+    model = CtrModel(tables, list(table_rows(run.schema, run.config.embedding)), GatedNetwork(space, 0, gating, run.config.seed))
     folder = next(iter(sorted((run.folder / "days").glob("day=*"))), run.folder / "days")
     if not Checkpointer(folder / "checkpoint", Retention(0)).load_weights(model):
         raise ConfigError(f"{folder} holds no checkpoint of a search; run --stage search first")
-    for module in model.modules():
-        if isinstance(module, BatchNorm):
-            module.batches.zero_()  # a path is normalised by its own statistics, those of the batch
     return model.eval()
 
 
 def _auc(model: CtrModel, run: Run, network: Architecture, ranks: Ranks) -> float:
-    days = run.config.data.validation or (run.config.data.test_day,)
-    kept = {(number, module.name) for number, block in enumerate(network.blocks, start=1) for module in block.modules}
+    days, space = run.config.data.validation or (run.config.data.test_day,), run.space()
+    member = space.architecture(space.kept_gates(network))
     with torch.no_grad():
-        batches = [(_logits(model, run, batch, kept)[: batch.valid], batch.labels[: batch.valid]) for batch in _batches(run, days, ranks)]
+        batches = [(_logits(model, batch, member)[: batch.valid], batch.labels[: batch.valid]) for batch in _batches(run, days, ranks)]
     logits, labels = zip(*batches, strict=True)
     return quality(torch.sigmoid(torch.cat(logits)), torch.cat(labels)).auc
 
@@ -84,10 +71,9 @@ def _batches(run: Run, days: tuple[int, ...], ranks: Ranks) -> Iterable[Batch]:
     return run.reader(days, ranks, BATCH, shuffle_seed=None)
 
 
-def _logits(model: CtrModel, run: Run, batch: Batch, kept: set[tuple[int, str]]) -> torch.Tensor:
-    tokens = model.tokens(model.tables(batch.sparse), batch.sparse)
-    gates = {gate: torch.full((len(batch.labels),), float((gate.block, gate.module) in kept)) for gate in run.space().gates}
-    interaction = model.network.interaction
-    assert isinstance(interaction, InteractionArch)
-    logits: torch.Tensor = interaction(batch.dense, tokens, gates)
+def _logits(model: CtrModel, batch: Batch, member: Architecture) -> torch.Tensor:
+    """Of the member on slices of the supernet's weights, batch normalisation by the batch's own statistics."""
+    network = model.network
+    assert isinstance(network, GatedNetwork)
+    logits: torch.Tensor = network.supernet(batch.dense, model.tokens(model.tables(batch.sparse), batch.sparse), member)
     return logits

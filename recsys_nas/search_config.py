@@ -19,8 +19,8 @@ Discretise = Literal["threshold", "top_k", "budget"]
 class SearchConfig(TrainingConfig):
     """How a day is searched: by `strategy`, whose settings are below for `dnas` and in `[trials]` for all others.
 
-    `dnas` is one pass over the day: weights and gates together, under a loss that charges for serving cost; then one network from
-    all days. docs/search-dnas.md has the formulas, and what each default was compared with.
+    `dnas` goes over the day, once or `epochs` times: weights and gates together, under a loss that charges for serving cost; then one
+    network from all days. docs/search-dnas.md has the formulas, and what each default was compared with.
     """
 
     section: ClassVar[str] = "search"
@@ -41,7 +41,8 @@ class SearchConfig(TrainingConfig):
     levels: Literal["single", "alternating"] = "single"
     """`single`: every step moves weights and gates. `alternating`: each step moves one of them, on rows the other does not see."""
     alpha_steps_share: float = 0.2
-    """Of the steps after the warm-up of an alternating search, those that move the gates."""
+    """Of the steps after the warm-up of an alternating search, those that move the gates; of several passes also the share of the
+    rows, the day's last ones, that these steps read and no other step does."""
     cost_weight: float = 1e-2
     """Of the expected serving cost as a share of the full supernet's."""
     target_flops: int = 0
@@ -49,7 +50,7 @@ class SearchConfig(TrainingConfig):
     target_weight: float = 1e-2
     """Of the logarithm of expected FLOPs over the target, where they are above it."""
     warmup_share: float = 0.3
-    """Of the day's steps, in which the gates rest."""
+    """Of the steps of all passes over the day, as the shares below are, in which the gates rest."""
     removal_bound: float = 0.05
     """A gate whose probability stays below this leaves the network while training goes on; 0: none does."""
     removal_share: float = 0.1
@@ -86,6 +87,11 @@ class SearchConfig(TrainingConfig):
             raise ValueError(
                 f"search.compile = true: search.strategy = {self.strategy!r} trains another network in every trial or step, "
                 'and each would be compiled anew; leave it out, or search by "dnas"'
+            )
+        for name in ("epochs", "shuffle", "dropout"):
+            usual = getattr(SearchConfig, name)
+            self._check(
+                name, self.strategy == "dnas" or getattr(self, name) == usual, f'search.strategy = "{self.strategy}" heeds {usual!r} only'
             )
 
     @property

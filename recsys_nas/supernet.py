@@ -26,12 +26,13 @@ REMEMBERED = 256
 class Supernet(nn.Module):
     """Weights of `hull`, a network that holds every member of a space (`SearchSpace.full`), shared by all of them.
 
-    A member has as many blocks as the hull; its sources, modules, widths and mergers lie within the hull's.
+    A member has as many blocks as the hull; its sources, modules, widths and mergers lie within the hull's. `dropout`: of the hull
+    itself while it is trained, as in `InteractionArch`.
     """
 
-    def __init__(self, hull: Architecture) -> None:
+    def __init__(self, hull: Architecture, dropout: float = 0.0) -> None:
         super().__init__()
-        self.full = InteractionArch(hull, shared=True)
+        self.full = InteractionArch(hull, shared=True, dropout=dropout)
         self._known: dict[tuple[Architecture, torch.device], dict[tuple[str, str], dict[str, Cut]]] = {}
 
     def forward(self, dense: Tensor, tokens: Tensor, architecture: Architecture) -> Tensor:
@@ -136,10 +137,10 @@ def _head_positions(member: Architecture, hull: Architecture) -> Tensor:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def skeleton(architecture: Architecture) -> InteractionArch:
-    """The member's network without memory of its own, to be run with slices."""
+def skeleton(architecture: Architecture, dropout: float = 0.0) -> InteractionArch:
+    """The member's network without memory of its own, to be run with slices, in training mode."""
     with torch.device("meta"):
-        return InteractionArch(architecture)
+        return InteractionArch(architecture, dropout=dropout)
 
 
 def check_within(member: Architecture, hull: Architecture) -> None:

@@ -107,7 +107,7 @@ class Run:
     def reader(
         self, days: Sequence[int], ranks: Ranks, batch_size: int, shuffle_seed: int | None, epochs: int = 1, **part: Any
     ) -> ShardReader:
-        """Raises ConfigError. `part`: `rows`, `max_steps`, `shuffle_rows` and `days_in_order` of `ReaderOptions`."""
+        """Raises ConfigError. `part`: `rows`, `max_steps`, `shuffle_rows`, `days_in_order` and `held_out` of `ReaderOptions`."""
         rows = list(table_rows(self.schema, self.config.embedding).values())
         options = ReaderOptions(batch_size, rows, shuffle_seed, epochs=epochs, rank=ranks.rank, world_size=ranks.world_size, **part)
         try:

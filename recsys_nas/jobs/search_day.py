@@ -1,4 +1,4 @@
-"""Search one day: train the gated supernet over the day's rows once and write where its gates ended, or search by another strategy.
+"""Search one day: train the gated supernet over the day's rows and write where its gates ended, or search by another strategy.
 
 Started by the controller under torchrun; reads only its day's shards and writes only `<run>/days/day=NN/`.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,6 +30,7 @@ from recsys_nas.search.objective import CostAware, Price
 from recsys_nas.search_config import SearchConfig
 from recsys_nas.training.ctr_model import SearchModel
 from recsys_nas.training.optimizers import adam
+from recsys_nas.training.reader import HeldOut, ShardReader
 from recsys_nas.training.telemetry import Telemetry, as_code
 from recsys_nas.training.trainer import Progress
 
@@ -69,7 +71,7 @@ def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
     began = Stopwatch()
     torch.manual_seed(config.seed)
     seed = config.seed * 1000 + days[0]
-    reader = run.reader(days, ranks, config.search.batch_size, shuffle_seed=seed, days_in_order=True)
+    reader = _reader(run, days, ranks, seed)
     network = GatedNetwork(run.space(), run.lookup_cost().flops, _gating(config.search, len(reader)), seed)
     trainer = assemble(run, _recipe(run, network), reader, ranks, config.seed, folder)
     with Telemetry(folder, reader.total_rows, trainer.progress.step, active=ranks.is_first) as telemetry:
@@ -81,6 +83,23 @@ def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
         which = {"day": days[0]} if len(days) == 1 else {"days": list(days)}
         record = which | _record(run, network, progress) | {"rows_of_day": reader.total_rows} | began.read()
         write_json(folder / "alphas.json", record)
+
+
+def _reader(run: Run, days: Sequence[int], ranks: Ranks, seed: int) -> ShardReader:
+    """Raises ConfigError. In one pass no two steps share a row; in several, what moves the gates needs rows of its own."""
+    search = run.config.search
+    of_steps = {"shuffle_rows": search.shuffle == "rows", "days_in_order": True}
+    reader = run.reader(days, ranks, search.batch_size, seed, search.epochs, **of_steps)
+    if search.epochs == 1 or search.levels == "single":
+        return reader
+    if len(days) > 1:
+        raise ConfigError(
+            "search.levels = 'alternating' over several passes holds out rows of one day; there is no sequential search by it"
+        )
+    gating = _gating(search, len(reader))
+    turns = np.array([not gating.moves(step)[0] for step in range(len(reader))])
+    rows = round(search.alpha_steps_share * run.manifest.day(days[0]).rows)
+    return run.reader(days, ranks, search.batch_size, seed, held_out=HeldOut(rows, turns), **of_steps)
 
 
 def _settings(run: Run, days: Sequence[int]) -> dict[str, Any]:
@@ -97,7 +116,7 @@ def _alone(run: Run, network: GatedNetwork) -> str:
 
 
 def _gating(search: SearchConfig, steps: int) -> Gating:
-    """The settings of the gates for a search of so many steps; shares of the day become steps."""
+    """The settings of the gates for a search of so many steps; shares of the search become steps."""
     rules = DecisionRules(
         search.removal_bound,
         max(1, round(search.removal_share * steps)) if search.removal_bound else 0,
@@ -112,6 +131,7 @@ def _gating(search: SearchConfig, steps: int) -> Gating:
         int(search.warmup_share * steps),
         search.alpha_steps_share if search.levels == "alternating" else 0.0,
         search.decoys,
+        search.dropout,
         rules,
     )
 

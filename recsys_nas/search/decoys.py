@@ -38,16 +38,16 @@ class Place(NamedTuple):
 
 
 class Decoys(nn.Module):
-    """The decoys of a supernet, in the order of `gates`, each the twin of the gate there."""
+    """The decoys of a supernet, in the order of `gates`, each the twin of the gate there, with the same dropout behind it."""
 
-    def __init__(self, space: SearchSpace, count: int, seed: int) -> None:
+    def __init__(self, space: SearchSpace, count: int, seed: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.gates = twins(space, count)
         self.seed = seed
         self.hull = space.full()
         shapes = [_shape(self.hull, gate) for gate in self.gates]
         layers = [LAYERS[gate.module](shape) for gate, shape in zip(self.gates, shapes, strict=True)]
-        self.layers = nn.ModuleList(NormalisedModule(layer, self.hull.normalisation) for layer in layers)
+        self.layers = nn.ModuleList(NormalisedModule(layer, self.hull.normalisation, dropout) for layer in layers)
         self.flops = [float(LAYERS[gate.module].flops(shape)) for gate, shape in zip(self.gates, shapes, strict=True)]
 
     def forward(self, dense: Tensor, tokens: Tensor, values: Sequence[Tensor | None], place: Place) -> dict[tuple[int, Stream], Tensor]:

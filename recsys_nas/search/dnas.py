@@ -31,7 +31,7 @@ class Gating:
     """How gates work. `steps`: of the whole search, over which the temperature goes to `final_temperature` (0: it stays as it is).
 
     `rest_steps`: in which the gates do not move; after them, with `alpha_steps_share` above 0, that share of the steps moves the
-    gates alone, and the others the weights alone.
+    gates alone, and the others the weights alone. `dropout`: behind every module.
     """
 
     temperature: float = 1.0
@@ -41,6 +41,7 @@ class Gating:
     rest_steps: int = 0
     alpha_steps_share: float = 0.0
     decoys: int = 0
+    dropout: float = 0.0
     rules: DecisionRules = field(default_factory=DecisionRules)
 
     def temperature_at(self, step: int) -> float:
@@ -66,8 +67,8 @@ class GatedNetwork(nn.Module):
     def __init__(self, space: SearchSpace, lookup_flops: int, gating: Gating, seed: int) -> None:
         super().__init__()
         self.space = space
-        self.supernet = Supernet(space.full())
-        self.decoys = Decoys(space, gating.decoys, seed)
+        self.supernet = Supernet(space.full(), gating.dropout)
+        self.decoys = Decoys(space, gating.decoys, seed, gating.dropout)
         num_real, num_gates = len(space.gates), len(space.gates) + gating.decoys
         self.alphas = nn.Parameter(torch.zeros(num_gates))
         self.decisions = GateDecisions(num_gates, num_real, gating.rules)
@@ -92,7 +93,7 @@ class GatedNetwork(nn.Module):
             return logits
         member = self.space.architecture(gate for gate, kept in zip(self.space.gates, is_open[:num_real], strict=True) if kept)
         weights = self.supernet.sliced_parameters(member)
-        of_member: Tensor = functional_call(skeleton(member), weights, (dense, tokens, gates, added))
+        of_member: Tensor = functional_call(skeleton(member, self.gating.dropout), weights, (dense, tokens, gates, added))
         return of_member
 
     @torch.compiler.disable

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -60,15 +61,26 @@ class Batch(Pipelineable):
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The last `rows` of what is read are kept for the steps for which `turns`, bool `[steps]`, is true; the others never see them.
+
+    Each of the two is gone through as often as its steps ask for, shuffled anew every time.
+    """
+
+    rows: int
+    turns: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class ReaderOptions:
     """`shuffle_seed` None: in order, with a short last block; else blocks shuffled anew for each epoch and the short one left out.
 
     `shuffle_rows`: shuffle single rows instead, all of them held in memory: for small data sets.
-    `days_in_order`: blocks are shuffled within each day only, and those of an earlier day come first.
+    `days_in_order`: blocks, or single rows, are shuffled within each day only, and those of an earlier day come first.
     `table_rows`: rows of the table of each sparse and then each jagged feature; ids wrap around it. `prefetch`: batches read
     ahead by a thread (0: none). `pin_memory`: batches in page-locked memory, for copies to a GPU that nothing waits for.
     `rows`: read only these of the days, from the first to before the second; None: all. `max_steps`: stop after so many batches
-    (0: at the end).
+    (0: at the end). `held_out`: says which steps read which rows, and how many steps there are, whatever `epochs` says.
     """
 
     batch_size: int
@@ -83,6 +95,7 @@ class ReaderOptions:
     rows: tuple[int, int] | None = None
     max_steps: int = 0
     days_in_order: bool = False
+    held_out: HeldOut | None = None
 
 
 class ShardReader:
@@ -105,10 +118,11 @@ class ShardReader:
         for entry in self._entries:
             open_part(root, entry)
         self._part = lru_cache(OPEN_PARTS)(lambda number: open_part(root, self._entries[number]))
-        self._starts = self._order()
+        self._starts, self._passes = self._order()
         self._shuffled: ShuffledRows | None = None
         if options.shuffle_rows and options.shuffle_seed is not None:
-            self._shuffled = ShuffledRows([self._part(number) for number in range(len(self._entries))], options.shuffle_seed)
+            parts = [self._part(number) for number in range(len(self._entries))]
+            self._shuffled = ShuffledRows(parts, options.shuffle_seed, self._spans())
         self.position = 0
 
     def _range(self, rows: int) -> tuple[int, int]:
@@ -117,21 +131,42 @@ class ShardReader:
             raise ValueError(f"rows {first} to {end} are asked for of days that hold {rows}")
         return first, end
 
-    def _order(self) -> NDArray[np.int64]:
-        """The first row of each step's block."""
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each step the first row of its block, and which pass over its rows it is part of."""
+        held_out = self.options.held_out
+        if held_out is None:
+            blocks = self._blocks(self._first, self._end, self.options.epochs)
+            steps = self.options.max_steps or blocks.size
+            return blocks.flatten()[:steps], np.arange(blocks.size)[:steps] // blocks.shape[1]
+        starts, passes = (np.empty(len(held_out.turns), np.int64) for _ in range(2))
+        cut = self._end - held_out.rows
+        for turn, first, end in ((held_out.turns, cut, self._end), (~held_out.turns, self._first, cut)):
+            steps = int(turn.sum())
+            a_pass = max(1, (end - first) // self.options.batch_size)
+            blocks = self._blocks(first, end, max(1, -(-steps // a_pass)))
+            starts[turn], passes[turn] = blocks.flatten()[:steps], np.arange(steps) // blocks.shape[1]
+        return starts, passes
+
+    def _blocks(self, first: int, end: int, epochs: int) -> NDArray[np.int64]:
+        """The first row of each block of these rows, `[epochs, blocks]`, in the order of each epoch."""
         size, seed = self.options.batch_size, self.options.shuffle_seed
-        starts = np.arange(self._first, self._end if seed is None else self._end - size + 1, size)
+        starts = np.arange(first, end if seed is None else end - size + 1, size)
         if not len(starts):
-            rows = self._end - self._first
-            raise ValueError(f"the days hold {rows} rows, fewer than one batch of {size}; lower the batch size")
-        if self.options.shuffle_rows and (self.options.rows or self.options.max_steps):
-            raise ValueError("rows are shuffled singly over whole days: shuffle_rows goes with neither rows nor max_steps")
-        passes = [starts] * self.options.epochs
+            raise ValueError(f"the days hold {end - first} rows, fewer than one batch of {size}; lower the batch size")
+        passes = [starts] * epochs
         if seed is not None and not self.options.shuffle_rows:
-            passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(self.options.epochs)]
+            passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(epochs)]
         if self.options.days_in_order:
             passes = [blocks[np.searchsorted(self._day_ends, blocks, side="right").argsort(kind="stable")] for blocks in passes]
-        return np.concatenate(passes)[: self.options.max_steps or None]
+        return np.stack(passes)
+
+    def _spans(self) -> list[tuple[int, int]]:
+        """Ranges of rows whose single rows may be shuffled among each other."""
+        held_out = self.options.held_out
+        cuts = {self._first, self._end, *([self._end - held_out.rows] if held_out else [])}
+        if self.options.days_in_order:
+            cuts.update(end for end in self._day_ends.tolist() if self._first < end < self._end)
+        return list(pairwise(sorted(cuts)))
 
     def __len__(self) -> int:
         """Steps in all, on every rank."""
@@ -187,7 +222,7 @@ class ShardReader:
         """Rows `start` to `stop` of the days, as rows of parts, in the order that they have in step `index`."""
         if self._shuffled is not None:
             if start < stop:
-                yield self._shuffled.epoch(index // (len(self) // self.options.epochs)), start, stop
+                yield self._shuffled.epoch(int(self._passes[index])), start, stop
             return
         number = int(np.searchsorted(self._ends, start, side="right"))
         while start < stop:

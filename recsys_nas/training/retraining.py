@@ -45,11 +45,9 @@ class ZooSizes:
 class RetrainConfig(TrainingConfig):
     """Training from scratch for up to `epochs` passes over `data.train_days`.
 
-    `shuffle`: whole blocks of `batch_size` rows, as they lie on disk, or single rows, held in memory.
     With `data.valid_days`, every epoch ends with a look at them, which the rule of `recsys_nas.training.early_stopping` goes by, and the
     model goes back to its best epoch. `initialisation`: first weights, each model's own, or Xavier's normal ones for all.
-    `batch_norm`: in front of every hidden ReLU of the zoo (networks of the space have `space.normalisation`); `dropout`: behind it, and
-    behind every module of a network of the space.
+    `batch_norm`: in front of every hidden ReLU of the zoo (networks of the space have `space.normalisation`).
     `random_controls`: train so many random networks of the space beside the found one, at its FLOPs but for 10 %.
     `progressive`: days, as in `data.train_days`, to be scored in turn instead of the test day: for each of them a model is trained from
     scratch on those of `data.train_days` that come before it, as production models are judged.
@@ -61,11 +59,8 @@ class RetrainConfig(TrainingConfig):
     sizes: dict[str, ZooSizes] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
     batch_size: int = 1024
-    epochs: int = 1
-    shuffle: Literal["blocks", "rows"] = "blocks"
     initialisation: Literal["own", "xavier_normal"] = "own"
     batch_norm: bool = False
-    dropout: float = 0.0
     monitor: Monitor = "auc"
     patience: int = 0
     lr_cut: float = 1.0
@@ -77,14 +72,11 @@ class RetrainConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch_size", "epochs"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"retrain.{name} = {getattr(self, name)}: must be finite and above 0")
+        if not 0 < self.batch_size < math.inf:
+            raise ValueError(f"retrain.batch_size = {self.batch_size}: must be finite and above 0")
         for name in ("patience", "hold_epochs", "random_controls"):
             if getattr(self, name) < 0:
                 raise ValueError(f"retrain.{name} = {getattr(self, name)}: must be 0 or more")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"retrain.dropout = {self.dropout}: must lie in [0, 1)")
         if not 0 < self.lr_cut <= 1:
             raise ValueError(f"retrain.lr_cut = {self.lr_cut}: must lie in (0, 1]")
         if not self.seeds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +12,24 @@ from data_prep.shards import Jagged, Part
 
 
 class ShuffledRows:
-    """All rows of `parts` in memory; `epoch(n)` gives them in the order drawn from `seed` and n."""
+    """All rows of `parts` in memory; `epoch(n)` gives them in the order drawn from `seed` and n.
 
-    def __init__(self, parts: Sequence[Part], seed: int) -> None:
+    `spans`: ranges of rows that do not overlap, each shuffled within itself; rows outside of them stay where they are.
+    """
+
+    def __init__(self, parts: Sequence[Part], seed: int, spans: Sequence[tuple[int, int]]) -> None:
         self._rows = _joined(parts)
         self._seed = seed
-        self._drawn: tuple[int, Part] | None = None
+        self._spans = spans
+        # Batches of an epoch are slices of one copy; two, since held-out rows are in an epoch of their own.
+        self.epoch = lru_cache(2)(self._drawn)
 
-    def epoch(self, number: int) -> Part:
-        """The last one asked for is kept, so that batches of an epoch are slices of one copy."""
-        if self._drawn is None or self._drawn[0] != number:
-            order = np.random.Generator(np.random.Philox([self._seed, number])).permutation(self._rows.rows)
-            self._drawn = number, _taken(self._rows, order)
-        return self._drawn[1]
+    def _drawn(self, number: int) -> Part:
+        generator = np.random.Generator(np.random.Philox([self._seed, number]))
+        order = np.arange(self._rows.rows)
+        for start, end in self._spans:
+            order[start:end] = start + generator.permutation(end - start)
+        return _taken(self._rows, order)
 
 
 def _joined(parts: Sequence[Part]) -> Part:

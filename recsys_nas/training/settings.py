@@ -15,6 +15,8 @@ Precision = Literal["float32", "bfloat16"]
 class TrainingConfig:
     """The dense half's Adam, the schedule of all learning rates (tables and alphas too), and what checkpoints are kept.
 
+    `epochs`: passes over the days. `shuffle`, anew for each: whole blocks of `batch_size` rows, as they lie on disk, or single rows,
+    held in memory. `dropout`: behind every module of a network of the space, and every hidden ReLU of the zoo.
     `clip_norm`: the largest norm of all gradients together (0: none), those of fused tables left out, which are spent at once.
     `lr_...` are as in `recsys_nas.training.schedules.Schedule`. `checkpoint_keep`: how many of the newest are kept;
     `checkpoint_best` keeps beside them the one with the lowest loss (or NE) on the rows before it. `precision` and `compile`:
@@ -23,6 +25,9 @@ class TrainingConfig:
 
     section: ClassVar[str] = "training"
 
+    epochs: int = 1
+    shuffle: Literal["blocks", "rows"] = "blocks"
+    dropout: float = 0.0
     learning_rate: float = 5e-3
     eps: float = 1e-8
     weight_decay: float = 0.0
@@ -38,7 +43,9 @@ class TrainingConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "eps", "lr_power", "checkpoint_every_steps", "checkpoint_keep"):
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"{self.section}.dropout = {self.dropout}: must lie in [0, 1)")
+        for name in ("epochs", "learning_rate", "eps", "lr_power", "checkpoint_every_steps", "checkpoint_keep"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{self.section}.{name} = {getattr(self, name)}: must be finite and above 0")
         for name in ("weight_decay", "clip_norm"):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.search_day import search_day, search_in_sequence
+from recsys_nas.search.dnas import GatedNetwork
 from recsys_nas.search.objective import CostAware
 from recsys_nas.space import load_architecture
+from recsys_nas.training.reader import Batch
+from recsys_nas.training.trainer import Trainer
 from tests.data_prep.folder_handler import FolderHandler
 from tests.recsys_nas.jobs.conftest import set_options, write_run
 
@@ -72,9 +76,14 @@ COMPUTATIONS = [
     pytest.param({"precision": "bfloat16", "compile": True}, id="compiled", marks=pytest.mark.slow),
 ]
 """How the dense half may compute, by options of its section."""
+PASSES = [
+    pytest.param({"epochs": 4, "batch_size": 512, "dropout": 0.4, "shuffle": "rows"}, id="passes"),
+    pytest.param({"epochs": 4, "batch_size": 512, "shuffle": "rows", "levels": "alternating", "alpha_steps_share": 0.4}, id="held out"),
+]
+"""Sixteen steps in all, as one pass has in small batches."""
 
 
-@pytest.mark.parametrize("options", COMPUTATIONS)
+@pytest.mark.parametrize("options", COMPUTATIONS + PASSES)
 def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(
     run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
@@ -110,6 +119,56 @@ def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(
     search_day(Run.open(run_folder), 0, ranks)
     assert steps == list(range(10, 16)), "the checkpoint of step 10 was not used"
     assert without_times(alphas(run_folder)) == undisturbed
+
+
+def test_passes_are_shuffled_anew_and_the_gates_rest_for_their_share_of_the_whole(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_options(run_folder, "search", epochs=3, batch_size=512, warmup_share=0.5, shuffle="rows", settle_share=0.0)
+    passes, rested = [], []
+    before_update, steps_of = CostAware.before_update, Trainer._batches
+
+    def note(self: CostAware, step: int) -> None:
+        before_update(self, step)
+        rested.append(self.network.alphas.grad is None)
+
+    def labels(self: Trainer, end: int) -> Iterator[Batch]:
+        for batch in steps_of(self, end):
+            passes.append(batch.labels.clone())
+            yield batch
+
+    monkeypatch.setattr(CostAware, "before_update", note)
+    monkeypatch.setattr(Trainer, "_batches", labels)
+    search_day(Run.open(run_folder), 0, ranks)
+    assert rested == [True] * 6 + [False] * 6
+    record = alphas(run_folder)
+    assert (record["steps"], record["rows"], record["rows_of_day"]) == (12, 3 * 2048, 3 * 2048)
+    of_pass = [torch.cat(passes[start : start + 4]) for start in (0, 4, 8)]
+    assert len({tuple(labels.tolist()) for labels in of_pass}) == 3
+    assert len({float(labels.sum()) for labels in of_pass}) == 1, "the same rows"
+
+
+def test_in_several_passes_gates_are_moved_by_rows_that_no_weight_has_seen(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_options(run_folder, "search", epochs=5, shuffle="rows", levels="alternating", alpha_steps_share=0.25, warmup_share=0.1)
+    seen: dict[bool, set[bytes]] = {True: set(), False: set()}
+    steps_of = Trainer._batches
+
+    def note(self: Trainer, end: int) -> Iterator[Batch]:
+        network = self.parts.tables.model.module.get_submodule("network")
+        assert isinstance(network, GatedNetwork)
+        for batch in steps_of(self, end):
+            seen[network.gating.moves(batch.index)[1]].update(row.numpy().tobytes() for row in batch.dense)
+            yield batch
+
+    monkeypatch.setattr(Trainer, "_batches", note)
+    search_day(Run.open(run_folder), 0, ranks)
+    assert seen[True]
+    assert not seen[True] & seen[False]
+    assert len(seen[True]) == pytest.approx(len(seen[False]) / 3, rel=0.05)
+    with pytest.raises(ConfigError, match="holds out rows of one day"):
+        search_in_sequence(Run.open(run_folder), ranks)
 
 
 def test_a_finished_day_is_left_alone(run_folder: Path, ranks: Ranks) -> None:

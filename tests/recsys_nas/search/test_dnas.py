@@ -143,6 +143,19 @@ def test_gates_that_have_left_leave_the_member_itself(choice: tuple[SearchSpace,
     assert float(network.expected_flops()[0].detach()) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_dropout_is_behind_every_module_while_it_is_trained_also_once_gates_have_left(left: bool) -> None:
+    plain, dropped = (GatedNetwork(SPACE, 12, Gating(dropout=dropout), 7).double() for dropout in (0.0, 0.5))
+    for network in (plain, dropped):
+        randomise(network)
+        if left:
+            network.decisions.left_at[2:5] = 10
+    assert torch.equal(run(plain), run(plain))
+    assert not torch.equal(run(dropped), run(dropped)), "drawn anew in each pass"
+    mean = torch.stack([run(dropped.requires_grad_(False)) for _ in range(30)]).std(0)
+    assert (mean > 0).all(), "for every row"
+
+
 def test_what_has_left_is_neither_trained_nor_priced() -> None:
     network = gated()
     kept = tuple(gate for gate in SPACE.gates if gate.module == "linear" or gate.block == 1)

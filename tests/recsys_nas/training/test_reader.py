@@ -13,7 +13,7 @@ import torch
 from data_prep.errors import DataError
 from data_prep.shards import Manifest, open_part
 from recsys_nas.training import reader as reader_module
-from recsys_nas.training.reader import ReaderOptions, ShardReader
+from recsys_nas.training.reader import HeldOut, ReaderOptions, ShardReader
 from tests.fabricated_shards import CARDINALITIES, write_shards
 
 
@@ -78,13 +78,45 @@ def test_shuffled_ranks_cut_the_same_blocks(shards: tuple[Path, Manifest]) -> No
 
 
 def test_days_in_order_are_shuffled_each_within_itself(shards: tuple[Path, Manifest]) -> None:
-    mixed, ordered = read(shards, shuffle_seed=3)._order(), read(shards, shuffle_seed=3, days_in_order=True)._order()
+    mixed, ordered = read(shards, shuffle_seed=3)._starts, read(shards, shuffle_seed=3, days_in_order=True)._starts
     first_day = shards[1].days[0].rows
     assert sorted(ordered) == sorted(mixed)
     days = ordered >= first_day
     assert (np.diff(days.astype(int)) >= 0).all()
     assert [start for start in mixed if start < first_day] == ordered[~days].tolist(), "in the order of the shuffle"
     assert (np.diff((mixed >= first_day).astype(int)) < 0).any()
+
+
+@pytest.mark.parametrize("shuffle_rows", [False, True])
+def test_single_rows_stay_in_their_days_and_ranges_too(shards: tuple[Path, Manifest], shuffle_rows: bool) -> None:
+    raw, end = raw_rows(shards), 8 * 15
+    first_day = shards[1].days[0].rows // 8 * 8
+    drawn = rows_of(read(shards, shuffle_seed=3, shuffle_rows=shuffle_rows, days_in_order=True, rows=(8, end), max_steps=13))
+    assert len(drawn) == 13 * 8
+    assert set(map(tuple, drawn)) <= set(map(tuple, raw[8:end]))
+    assert set(map(tuple, drawn[: first_day - 8])) <= set(map(tuple, raw[: first_day + 8]))
+
+
+@pytest.mark.parametrize("shuffle_rows", [False, True])
+def test_held_out_rows_are_those_of_their_turns_alone_in_every_pass(shards: tuple[Path, Manifest], shuffle_rows: bool) -> None:
+    raw = raw_rows(shards)  # 146 rows: 16 are held out, two batches, and 130 are not, sixteen
+    turns = np.tile([False, False, False, True], 20)
+    reader = read(shards, shuffle_seed=3, shuffle_rows=shuffle_rows, held_out=HeldOut(16, turns))
+    assert (len(reader), reader.total_rows) == (80, 640)
+    steps = [batch.dense.numpy() for batch in reader]
+    held, others = (np.stack([step for step, turn in zip(steps, turns, strict=True) if turn is kept]) for kept in (np.True_, np.False_))
+    assert held.shape, others.shape == ((20, 8, raw.shape[1]), (60, 8, raw.shape[1]))
+    known = {row.tobytes() for row in raw[-16:, : held.shape[2]]}
+    assert not known & {row.tobytes() for row in raw[:-16, : held.shape[2]]}, "numbers tell these rows apart"
+    passes = held.reshape(10, 16, -1)
+    assert all({row.tobytes() for row in one} == known for one in passes), "each pass has each row once"
+    assert len({one.tobytes() for one in passes}) > (5 if shuffle_rows else 1), "in another order"
+    assert not known & {row.tobytes() for step in others for row in step}
+    whole = rows_of(reader)
+    list(reader.until(33))
+    again = read(shards, shuffle_seed=3, shuffle_rows=shuffle_rows, held_out=HeldOut(16, turns))
+    again.load_state_dict(reader.state_dict())
+    assert np.array_equal(rows_of(again), whole[33 * 8 :])
 
 
 def test_shuffling_depends_on_the_seed_alone_and_differs_between_epochs(shards: tuple[Path, Manifest]) -> None:
