@@ -20,6 +20,7 @@ def test_each_strategy_ends_in_figures_and_is_not_run_again(run_folder: Path, ra
     first = list(compare_strategies(config, ("dnas", "random"), (0,), ranks))
     assert [(outcome.strategy, outcome.seed) for outcome in first] == [("dnas", 0), ("random", 0)]
     assert all(0.4 < outcome.auc < 1 and outcome.dense_flops > 0 for outcome in first)
+    assert all(outcome.search_cpu_seconds > 0 for outcome in first)
     assert all(3000 < outcome.search_rows <= 2 * 2048 for outcome in first), "two days of 2,048 rows for each"
     result = run_folder.parent / "run-random-seed=0" / "retrain" / "found" / "seed=0" / "result.json"
     assert json.loads(result.read_text())["auc"] == first[1].auc
@@ -33,13 +34,13 @@ def test_each_strategy_ends_in_figures_and_is_not_run_again(run_folder: Path, ra
 
 def test_the_table_has_means_over_seeds_the_best_first(tmp_path: Path) -> None:
     outcomes = [
-        Outcome("random", 0, 0.70, 0.50, 100, 1000, 2.0),
-        Outcome("random", 1, 0.72, 0.48, 300, 1000, 4.0),
-        Outcome("dnas", 0, 0.80, 0.40, 50, 1000, 1.0),
+        Outcome("random", 0, 0.70, 0.50, 100, 1000, 2.0, 1.5),
+        Outcome("random", 1, 0.72, 0.48, 300, 1000, 4.0, 2.5),
+        Outcome("dnas", 0, 0.80, 0.40, 50, 1000, 1.0, 0.5),
     ]
     lines = table(outcomes).splitlines()
-    assert lines[1].split() == ["dnas", "0.8000", "0.4000", "50", "1,000", "1.0", "1"]
+    assert lines[1].split() == ["dnas", "0.8000", "0.4000", "50", "1,000", "1.0", "0.5", "1"]
     # t at one degree of freedom is 12.706, the standard error .01
-    assert lines[2].split() == ["random", "0.7100", "+-", "0.1271", "0.4900", "200", "1,000", "3.0", "2"]
+    assert lines[2].split() == ["random", "0.7100", "+-", "0.1271", "0.4900", "200", "1,000", "3.0", "2.0", "2"]
     write_outcomes(tmp_path / "out.json", outcomes)
     assert len(json.loads((tmp_path / "out.json").read_text())["outcomes"]) == 3
