@@ -21,12 +21,15 @@ from recsys_nas.report.records import FOUND, read_record
 from recsys_nas.search.combine_days import combine_run
 from recsys_nas.search.trial_settings import StrategyName
 
-FIGURES = ("auc", "logloss", "dense_flops", "search_rows", "search_seconds")
+FIGURES = ("auc", "logloss", "dense_flops", "search_rows", "search_seconds", "search_cpu_seconds")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one search: the test day's figures of its network, trained from scratch, and what the search took over all its days."""
+    """Of one search: the test day's figures of its network, trained from scratch, and what the search took over all its days.
+
+    `search_cpu_seconds`: of the processes that ended the days' searches; what a search killed before had used is not in it.
+    """
 
     strategy: str
     seed: int
@@ -35,6 +38,7 @@ class Outcome:
     dense_flops: float
     search_rows: float
     search_seconds: float
+    search_cpu_seconds: float
 
 
 def compare_strategies(config: Config, strategies: Sequence[StrategyName], seeds: Sequence[int], ranks: Ranks) -> Iterator[Outcome]:
@@ -71,20 +75,21 @@ def _outcome(run: Run, strategy: StrategyName, seed: int, ranks: Ranks) -> Outco
         retrain(here, FOUND, seed, ranks)
     found = read_record(run.folder / "retrain" / FOUND / f"seed={seed}" / "result.json", ("auc", "logloss", "dense_flops"), "run it again")
     paths = [run.folder / "days" / f"day={day:02d}" / run.config.search.day_result for day in days]
-    records = [read_record(path, ("rows", "seconds"), "run it again") for path in paths]
-    rows, seconds = sum(record["rows"] for record in records), sum(record["seconds"] for record in records)
-    return Outcome(strategy, seed, found["auc"], found["logloss"], found["dense_flops"], rows, seconds)
+    records = [read_record(path, ("rows", "seconds", "cpu_seconds"), "run it again") for path in paths]
+    spent = [sum(record[name] for record in records) for name in ("rows", "seconds", "cpu_seconds")]
+    return Outcome(strategy, seed, found["auc"], found["logloss"], found["dense_flops"], *spent)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Means over seeds by strategy, the best AUC first; with 95 % half-widths of AUC where there are several seeds."""
-    lines = [f"{'strategy':<13} {'AUC':>17} {'log loss':>9} {'dense FLOPs':>12} {'rows':>11} {'seconds':>8} {'seeds':>5}"]
+    lines = [f"{'strategy':<13} {'AUC':>17} {'log loss':>9} {'dense FLOPs':>12} {'rows':>11} {'seconds':>8} {'of CPU':>8} {'seeds':>5}"]
     by_name = {outcome.strategy: [other for other in outcomes if other.strategy == outcome.strategy] for outcome in outcomes}
     for name, group in sorted(by_name.items(), key=lambda item: -statistics.fmean(outcome.auc for outcome in item[1])):
-        auc, logloss, flops, rows, seconds = (statistics.fmean(getattr(outcome, figure) for outcome in group) for figure in FIGURES)
+        auc, logloss, flops, rows, seconds, cpu = (statistics.fmean(getattr(outcome, figure) for outcome in group) for figure in FIGURES)
         width = half_width95([outcome.auc for outcome in group])
         spread = f"{auc:.4f}" if width is None else f"{auc:.4f} +- {width:.4f}"
-        lines.append(f"{name:<13} {spread:>17} {logloss:>9.4f} {flops:>12,.0f} {rows:>11,.0f} {seconds:>8.1f} {len(group):>5}")
+        values = f"{spread:>17} {logloss:>9.4f} {flops:>12,.0f} {rows:>11,.0f} {seconds:>8.1f} {cpu:>8.1f}"
+        lines.append(f"{name:<13} {values} {len(group):>5}")
     return "\n".join(lines)
 
 

@@ -35,6 +35,7 @@ FORMAT_VERSION = 1
 def search_day_by_trials(run: Run, day: int, ranks: Ranks) -> None:
     """Search from where an earlier attempt stopped, then write `search.json`. Raises ConfigError, one line, when nothing is found."""
     folder, config = run.folder / "days" / f"day={day:02d}", run.config
+    began = time.process_time()
     task = _task(run, day)
     bench = DayBench(run, day, ranks, folder)
     journal = Journal(folder / JOURNAL, _search_id(run, day), active=ranks.is_first)
@@ -48,7 +49,8 @@ def search_day_by_trials(run: Run, day: int, ranks: Ranks) -> None:
     finally:
         watch.telemetry.close()
     if ranks.is_first:
-        record = _record(run, day, architecture, spent) | {"summary": dict(strategy.summary())}
+        record = _record(run, day, architecture, spent)
+        record |= {"cpu_seconds": time.process_time() - began, "summary": dict(strategy.summary())}
         write_json(folder / RESULT, record | {"trials": _trials(run, strategy, architecture, spent)})
 
 

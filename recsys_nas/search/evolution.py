@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial, Value, best, loss_of
+from recsys_nas.search.strategy import Candidates, Trial, Value, best, loss_of
 from recsys_nas.space import Architecture
 
 MOST_MUTATIONS = 6
@@ -93,32 +92,3 @@ class Evolution:
             except ValueError:  # the space holds no other
                 break
         return child
-
-
-class EvolutionSearch:
-    """Evolution over networks that are each trained alone on `rows_per_trial` rows."""
-
-    def __init__(self, task: Task, rows_per_trial: int, settings: EvolutionSettings) -> None:
-        self.rows_per_trial = rows_per_trial
-        self._evolution = Evolution(Candidates(task), settings)
-        self._trials: list[Trial] = []
-
-    def supernet(self) -> SupernetTraining | None:
-        return None
-
-    def ask(self) -> Proposal | None:
-        drawn = self._evolution.next()
-        return None if drawn is None else Proposal(drawn, "trained", self.rows_per_trial)
-
-    def tell(self, trial: Trial) -> None:
-        self._trials.append(trial)
-        self._evolution.tell(trial)
-
-    def value(self, trial: Trial) -> float:
-        return trial.loss
-
-    def summary(self) -> Mapping[str, float]:
-        return {}
-
-    def choose(self) -> Architecture:
-        return best(self._trials).architecture

@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from recsys_nas.search.alone import Finals
 from recsys_nas.search.evolution import Evolution, EvolutionSettings
 from recsys_nas.search.path_sampling import LearntPaths, SampledPaths
-from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial, best
+from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial, loss_of
 from recsys_nas.space import Architecture
 
 PathSampling = Literal["single", "uniform", "policy"]
@@ -47,9 +48,7 @@ class OneShot:
         self._candidates = Candidates(task)
         self._evolution = Evolution(self._candidates, settings.evolution)
         self._generator = np.random.default_rng(task.seed)
-        self._shared: list[Trial] = []
-        self._trained: list[Trial] = []
-        self._finalists: list[Architecture] | None = None
+        self._finals = Finals(self.num_finalists, lambda _: settings.rows_per_trial, loss_of)
         rest = settings.full_share
         self.sampler = (
             LearntPaths(task.space, task.seed, rest)
@@ -67,33 +66,25 @@ class OneShot:
         return SupernetTraining(rows, self.sampler, self.task.space.full() if self.settings.baseline else None)
 
     def ask(self) -> Proposal | None:
-        if self._finalists is None and len(self._shared) < self.settings.judgements:
+        if not self._finals.begun and len(self._finals.judged) < self.settings.judgements:
             drawn = self._evolution.next() if isinstance(self.sampler, SampledPaths) else self._candidates.fresh(self._draw)
             if drawn is not None:
                 return Proposal(drawn, "shared")
-        if self._finalists is None:
-            done = sorted((trial for trial in self._shared if not trial.failed), key=self.value)
-            self._finalists = [trial.architecture for trial in done[: self.num_finalists]]
-        if len(self._trained) < len(self._finalists):
-            return Proposal(self._finalists[len(self._trained)], "trained", self.settings.rows_per_trial)
-        return None
+        return self._finals.ask()
 
     def tell(self, trial: Trial) -> None:
-        if trial.proposal.fidelity == "trained":
-            self._trained.append(trial)
-            return
-        self._shared.append(trial)
-        self._evolution.tell(trial)
+        self._finals.tell(trial)
+        if trial.proposal.fidelity == "shared":
+            self._evolution.tell(trial)
 
     def value(self, trial: Trial) -> float:
-        return trial.loss
+        return self._finals.value(trial)
 
     def summary(self) -> Mapping[str, float]:
         return {}
 
     def choose(self) -> Architecture:
-        trained = any(not trial.failed for trial in self._trained)
-        return best(self._trained if trained else self._shared).architecture
+        return self._finals.choose()
 
     def _draw(self) -> Architecture:
         assert isinstance(self.sampler, LearntPaths)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from recsys_nas.search.evolution import EvolutionSearch, EvolutionSettings
+from recsys_nas.search.alone import TrainedAlone
+from recsys_nas.search.evolution import Evolution, EvolutionSettings
 from recsys_nas.search.journal import earlier_trials
 from recsys_nas.search.one_shot import OneShot, OneShotSettings
 from recsys_nas.search.predictor_rl import PredictorRL, PredictorRLSettings
-from recsys_nas.search.random_search import RandomSearch
-from recsys_nas.search.strategy import Strategy, Task
+from recsys_nas.search.random_search import RandomDraws
+from recsys_nas.search.strategy import Candidates, Strategy, Task
 from recsys_nas.search.trial_settings import TrialsConfig
 from recsys_nas.search.zero_cost import ZeroCost, ZeroCostSettings
 
@@ -18,13 +19,13 @@ DNAS = "dnas"
 
 
 def _random(task: Task, config: TrialsConfig) -> Strategy:
-    return RandomSearch(task, config.rows_per_trial)
+    return TrainedAlone(RandomDraws(task), config.rows_per_trial)
 
 
 def _evolution(task: Task, config: TrialsConfig) -> Strategy:
     trials = task.budget.rows // config.rows_per_trial
     settings = EvolutionSettings.within(trials, config.population, config.tournament, config.children)
-    return EvolutionSearch(task, config.rows_per_trial, settings)
+    return TrainedAlone(Evolution(Candidates(task), settings), config.rows_per_trial)
 
 
 def _one_shot(task: Task, config: TrialsConfig) -> Strategy:

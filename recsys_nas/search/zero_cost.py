@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsys_nas.search.alone import Finals
 from recsys_nas.search.evolution import Evolution, EvolutionSettings
 from recsys_nas.search.path_sampling import Policy, SampledPaths
 from recsys_nas.search.proxies import score_of
-from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial, best
+from recsys_nas.search.strategy import Candidates, Proposal, SupernetTraining, Task, Trial
 from recsys_nas.search.trial_settings import Proxy, ProxySearcher
 from recsys_nas.space import Architecture
 
@@ -51,9 +52,8 @@ class ZeroCost:
         self._score = score_of(settings.proxy, *(WARM if settings.warmup_share else COLD))
         self._evolution = Evolution(self._candidates, settings.evolution, self._scored_value)
         self._superproxy = Superproxy(task, settings.judgements) if settings.searcher == "superproxy" else None
-        self._scored: list[Trial] = []
-        self._trained: list[Trial] = []
-        self._finalists: list[Architecture] | None = None
+        rows = task.budget.rows - self.warmup_rows
+        self._finals = Finals(self.num_finalists, lambda count: rows // count, self._scored_value)
 
     @property
     def warmup_rows(self) -> int:
@@ -68,34 +68,26 @@ class ZeroCost:
         return SupernetTraining(self.warmup_rows, SampledPaths(self.task.space, self.task.seed, 1.0, single=True))
 
     def ask(self) -> Proposal | None:
-        if self._finalists is None and len(self._scored) < self.settings.judgements and (drawn := self._draw()) is not None:
+        if not self._finals.begun and len(self._finals.judged) < self.settings.judgements and (drawn := self._draw()) is not None:
             return Proposal(drawn, "scored")
-        if self._finalists is None:
-            done = sorted((trial for trial in self._scored if not trial.failed), key=self.value)
-            self._finalists = [trial.architecture for trial in done[: self.num_finalists]]
-        if len(self._trained) < len(self._finalists):
-            rows = (self.task.budget.rows - self.warmup_rows) // len(self._finalists)
-            return Proposal(self._finalists[len(self._trained)], "trained", rows)
-        return None
+        return self._finals.ask()
 
     def tell(self, trial: Trial) -> None:
+        self._finals.tell(trial)
         if trial.proposal.fidelity == "trained":
-            self._trained.append(trial)
             return
-        self._scored.append(trial)
         self._evolution.tell(trial)
         if self._superproxy is not None:
             self._superproxy.tell(trial.architecture, -self.value(trial))
 
     def value(self, trial: Trial) -> float:
-        return trial.loss if trial.proposal.fidelity == "trained" else self._scored_value(trial)
+        return self._finals.value(trial)
 
     def summary(self) -> Mapping[str, float]:
         return {}
 
     def choose(self) -> Architecture:
-        trained = any(not trial.failed for trial in self._trained)
-        return (best(self._trained) if trained else best(self._scored, self._scored_value)).architecture
+        return self._finals.choose()
 
     def _draw(self) -> Architecture | None:
         if self._superproxy is None:

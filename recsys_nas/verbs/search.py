@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+from data_prep.atomic import write_text
 from data_prep.command_line import SUCCESS
 from recsys_nas.search.trial_settings import StrategyName
 from recsys_nas.verbs.verb import Verb, add_json, add_run, print_json, run_folder
@@ -119,6 +120,7 @@ def _compare_strategies(arguments: argparse.Namespace) -> int:
     from recsys_nas.config import load_config
     from recsys_nas.jobs.compare_strategies import compare_strategies, table, write_outcomes
     from recsys_nas.jobs.environment import process_group
+    from recsys_nas.report.strategies_figure import strategies_svg
 
     config = load_config(arguments.config, arguments.set)
     path = config.run_folder.with_name(f"{config.name}-strategies.json")
@@ -127,12 +129,13 @@ def _compare_strategies(arguments: argparse.Namespace) -> int:
         for outcome in compare_strategies(config, arguments.strategies, arguments.seeds, ranks):
             outcomes.append(outcome)
             write_outcomes(path, outcomes)
+            write_text(path.with_suffix(".svg"), strategies_svg([asdict(outcome) for outcome in outcomes]))
             if not arguments.json:
                 print(f"{outcome.strategy}, seed {outcome.seed}: AUC {outcome.auc:.4f}, {outcome.search_seconds:.0f} s", flush=True)
     if arguments.json:
         print_json([asdict(outcome) for outcome in outcomes])
     else:
-        print(f"\n{table(outcomes)}\n\nwrote {path}")
+        print(f"\n{table(outcomes)}\n\nwrote {path} and {path.with_suffix('.svg').name}")
     return SUCCESS
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from recsys_nas.cli import main
 from recsys_nas.config import load_config
 from recsys_nas.jobs import compare_strategies as module
+from recsys_nas.jobs import environment
 from recsys_nas.jobs.compare_strategies import Outcome, compare_strategies, table, write_outcomes
 from recsys_nas.jobs.environment import Ranks
+from recsys_nas.report.strategies_figure import strategies_svg
 
 
 def test_each_strategy_ends_in_figures_and_is_not_run_again(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +24,7 @@ def test_each_strategy_ends_in_figures_and_is_not_run_again(run_folder: Path, ra
     first = list(compare_strategies(config, ("dnas", "random"), (0,), ranks))
     assert [(outcome.strategy, outcome.seed) for outcome in first] == [("dnas", 0), ("random", 0)]
     assert all(0.4 < outcome.auc < 1 and outcome.dense_flops > 0 for outcome in first)
+    assert all(outcome.search_cpu_seconds > 0 for outcome in first)
     assert all(3000 < outcome.search_rows <= 2 * 2048 for outcome in first), "two days of 2,048 rows for each"
     result = run_folder.parent / "run-random-seed=0" / "retrain" / "found" / "seed=0" / "result.json"
     assert json.loads(result.read_text())["auc"] == first[1].auc
@@ -33,13 +38,39 @@ def test_each_strategy_ends_in_figures_and_is_not_run_again(run_folder: Path, ra
 
 def test_the_table_has_means_over_seeds_the_best_first(tmp_path: Path) -> None:
     outcomes = [
-        Outcome("random", 0, 0.70, 0.50, 100, 1000, 2.0),
-        Outcome("random", 1, 0.72, 0.48, 300, 1000, 4.0),
-        Outcome("dnas", 0, 0.80, 0.40, 50, 1000, 1.0),
+        Outcome("random", 0, 0.70, 0.50, 100, 1000, 2.0, 1.5),
+        Outcome("random", 1, 0.72, 0.48, 300, 1000, 4.0, 2.5),
+        Outcome("dnas", 0, 0.80, 0.40, 50, 1000, 1.0, 0.5),
     ]
     lines = table(outcomes).splitlines()
-    assert lines[1].split() == ["dnas", "0.8000", "0.4000", "50", "1,000", "1.0", "1"]
+    assert lines[1].split() == ["dnas", "0.8000", "0.4000", "50", "1,000", "1.0", "0.5", "1"]
     # t at one degree of freedom is 12.706, the standard error .01
-    assert lines[2].split() == ["random", "0.7100", "+-", "0.1271", "0.4900", "200", "1,000", "3.0", "2"]
+    assert lines[2].split() == ["random", "0.7100", "+-", "0.1271", "0.4900", "200", "1,000", "3.0", "2.0", "2"]
     write_outcomes(tmp_path / "out.json", outcomes)
     assert len(json.loads((tmp_path / "out.json").read_text())["outcomes"]) == 3
+
+
+def test_the_verb_writes_figures_and_a_picture_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [
+        Outcome("random", 0, 0.70, 0.50, 100, 1000, 2.0, 1.5),
+        Outcome("random", 1, 0.72, 0.48, 300, 1000, 4.0, 2.5),
+        Outcome("dnas", 0, 0.80, 0.40, 50, 900, 1.0, 0.5),
+    ]
+    monkeypatch.setattr(module, "compare_strategies", lambda *_: iter(outcomes))
+    monkeypatch.setattr(environment, "process_group", nullcontext)
+    config = Path(__file__).parents[3] / "configs" / "demo.toml"
+    assert main(["compare-strategies", "--config", str(config), "--set", f'output="{tmp_path}"']) == 0
+    assert len(json.loads((tmp_path / "demo-strategies.json").read_text())["outcomes"]) == 3
+    picture = (tmp_path / "demo-strategies.svg").read_text()
+    for text in ("random", "dnas", "rows that the search trained on", "search, processor seconds", "test AUC"):
+        assert text in picture
+    assert picture == strategies_svg([asdict(outcome) for outcome in outcomes])
+
+
+def test_the_picture_has_a_faint_mark_a_seed_where_there_are_several() -> None:
+    def marks(*seeds: int) -> int:
+        picture = strategies_svg([asdict(Outcome("dnas", seed, 0.7 + seed / 10, 0.5, 50, 900, 1.0, 0.5)) for seed in seeds])
+        return picture.count("opacity: 0.35")
+
+    assert marks(0) == 0
+    assert marks(0, 1, 2) >= 2 * 3, "in each of the two panels"
