@@ -49,6 +49,8 @@ class SearchConfig(TrainingConfig):
     """Dense FLOPs of one example that the found network should need at most; 0: no target."""
     target_weight: float = 1e-2
     """Of the logarithm of expected FLOPs over the target, where they are above it."""
+    schedule_steps: int = 0
+    """The shares below, and the change of temperature, are of so many steps where a day has more; 0: of all its steps."""
     warmup_share: float = 0.3
     """Of the steps of all passes over the day, as the shares below are, in which the gates rest."""
     removal_bound: float = 0.05
@@ -73,7 +75,8 @@ class SearchConfig(TrainingConfig):
         super().__post_init__()
         for name in ("batch_size", "alpha_learning_rate", "alpha_eps", "temperature", "recency_half_life", "top_k"):
             self._check(name, 0 < getattr(self, name) < math.inf, "must be finite and above 0")
-        for name in ("max_rows", "alpha_weight_decay", "cost_weight", "target_flops", "target_weight", "final_temperature", "decoys"):
+        not_negative = ("max_rows", "alpha_weight_decay", "cost_weight", "target_flops", "target_weight", "final_temperature", "decoys")
+        for name in (*not_negative, "schedule_steps"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "must be finite and 0 or more")
         for name in ("warmup_share", "removal_share", "settle_share", "settle_tolerance"):
             self._check(name, 0 <= getattr(self, name) < 1, "must lie in [0, 1)")

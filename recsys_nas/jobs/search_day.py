@@ -116,7 +116,8 @@ def _alone(run: Run, network: GatedNetwork) -> str:
 
 
 def _gating(search: SearchConfig, steps: int) -> Gating:
-    """The settings of the gates for a search of so many steps; shares of the search become steps."""
+    """The settings of the gates for a search of so many steps; shares of the schedule become steps."""
+    steps = min(steps, search.schedule_steps or steps)
     rules = DecisionRules(
         search.removal_bound,
         max(1, round(search.removal_share * steps)) if search.removal_bound else 0,

@@ -121,6 +121,23 @@ def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(
     assert without_times(alphas(run_folder)) == undisturbed
 
 
+def test_on_a_longer_day_shares_are_of_the_schedule(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gates rest for half of 6 steps, not of 12, and the temperature has come to its end after 6."""
+    set_options(run_folder, "search", epochs=3, batch_size=512, warmup_share=0.5, settle_share=0.0, schedule_steps=6, final_temperature=0.5)
+    rested, temperatures = [], []
+    before_update = CostAware.before_update
+
+    def note(self: CostAware, step: int) -> None:
+        before_update(self, step)
+        rested.append(self.network.alphas.grad is None)
+        temperatures.append(self.network.gating.temperature_at(step))
+
+    monkeypatch.setattr(CostAware, "before_update", note)
+    search_day(Run.open(run_folder), 0, ranks)
+    assert rested == [True] * 3 + [False] * 9
+    assert [temperature == 0.5 for temperature in temperatures] == [False] * 6 + [True] * 6
+
+
 def test_passes_are_shuffled_anew_and_the_gates_rest_for_their_share_of_the_whole(
     run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
