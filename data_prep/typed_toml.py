@@ -48,7 +48,7 @@ def _first_of(error: ValidationError) -> str:
 
 
 def _reject_unknown(raw: Mapping[str, Any], target: type, where: str, prefix: str, fault: type[ValueError]) -> None:
-    hints = get_type_hints(target)
+    hints = {field.name: get_type_hints(target)[field.name] for field in dataclasses.fields(target)}
     for key, value in raw.items():
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1)

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from embeddings.config import TableConstraints
 from recsys_nas.config import Config, SpaceConfig
 from recsys_nas.space import SpaceRules
+from recsys_nas.training.retraining import ZooSizes
 
 PAGE = Path(__file__).parent / "config.md"
 HEAD = """\
@@ -29,6 +30,7 @@ A config is a TOML that names only what differs from these defaults. Any value m
 wrong type or values that contradict each other stop the run before it starts. A run folder keeps the whole config, every default
 written out, as `config.toml`.
 """
+INNER = {"embedding": ("[embedding.tables.FEATURE]", TableConstraints), "retrain": ("[retrain.sizes.NAME]", ZooSizes)}
 _WORDS = {str: "text", int: "integer", float: "number", bool: "true or false"}
 
 
@@ -40,8 +42,9 @@ def page() -> str:
     for field in sections:
         kind = _type(Config, field.name)
         parts.append(_section(f"[{field.name}]", kind, kind()))
-        if field.name == "embedding":
-            parts.append(_section("[embedding.tables.FEATURE]", TableConstraints, TableConstraints()))
+        if field.name in INNER:
+            title, inner = INNER[field.name]
+            parts.append(_section(title, inner, inner()))
     return "\n".join(parts)
 
 
@@ -58,14 +61,14 @@ def _section(title: str, kind: type, defaults: Any, names: set[str] | None = Non
 
 def _about(kind: type) -> Iterator[str]:
     """The docstrings of the class and of those it is made from, as paragraphs."""
-    for each in (*kind.__mro__, *([SpaceRules] if kind is SpaceConfig else [])):
+    for each in kind.__mro__:
         if dataclasses.is_dataclass(each) and "__doc__" in vars(each):
             yield from (inspect.cleandoc(each.__doc__ or ""), "")
 
 
 def _told(kind: type) -> Iterator[tuple[str, str]]:
-    """The text that stands below each field in the source, of the class and those it is made from."""
-    for each in reversed([each for each in kind.__mro__ if dataclasses.is_dataclass(each)]):
+    """The text that stands below each field in the source, of the class and those it is made from; a space's rules tell of themselves."""
+    for each in (*reversed([each for each in kind.__mro__ if dataclasses.is_dataclass(each)]), *[SpaceRules][: kind is SpaceConfig]):
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
         assert isinstance(tree, ast.ClassDef)
         for before, after in itertools.pairwise(tree.body):

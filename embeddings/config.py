@@ -23,42 +23,53 @@ class TableConstraints:
     """What the planner may do with one table; whatever is left empty is as for all tables."""
 
     sharding: tuple[Sharding, ...] = ()
+    """Ways of sharding that the planner may choose from."""
     kernels: tuple[Kernel, ...] = ()
+    """Where the table may lie: in device memory, in the host's, or there with a cache on the device."""
     min_partition: int = 0
+    """Narrowest piece that a column-wise plan may cut; 0: whole rows."""
 
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """Tables of one model: their width, their rows, the optimizer fused into their backward pass, and how they may be sharded.
-
-    `weight_decay` is an L2 penalty on the rows looked up (`embeddings.decay`), the same on every kernel. `adam` is Adam over whole
-    tables (`embeddings.replicated`), with the penalty `weight_decay / 2 * sum(w^2)` on all of their rows: for small tables.
-    `max_rows` caps every table (0: as many rows as the schema has ids); ids beyond the cap wrap around.
-    `pooling`: how the rows of a list of ids become one embedding; an empty list gives zeros.
-    `sharding` and `kernels` name what the planner may choose from (empty: whatever suits the job), `min_partition` the
-    narrowest piece a column-wise plan may cut (0: whole rows), `tables` the same for single features.
-    `plan` is the path of a `plan.json` to use instead of planning.
-    Memory is that of the machine where `hbm_gb` (a GPU) or `ddr_gb` (a host) is 0, in units of 2^30 bytes.
-    """
+    """Tables of one model: their width, their rows, the optimizer fused into their backward pass, and how they may be sharded."""
 
     dim: int = 16
+    """Width of every embedding."""
     max_rows: int = 0
+    """Caps every table; ids beyond it wrap around. 0: as many rows as the schema has ids."""
     pooling: Pooling = "mean"
+    """How the rows of a list of ids become one embedding; an empty list gives zeros."""
     optimizer: str = "rowwise_adagrad"
+    """`rowwise_adagrad`, `adagrad`, `sgd`, fused into the backward pass, or `adam`, over whole tables, replicated: for small ones."""
     learning_rate: float = 0.05
+    """Of that optimizer."""
     eps: float = 1e-8
+    """Added to the denominator of that optimizer."""
     weight_decay: float = 0.0
+    """L2 penalty on the rows looked up (`embeddings.decay`); with `adam` on all rows, `weight_decay / 2 * sum(w^2)`."""
     init_scale: float = 0.05
+    """Standard deviation of the normal draws that first fill the tables."""
     sharding: tuple[Sharding, ...] = ()
+    """Ways of sharding that the planner may choose from; empty: whatever suits the job."""
     kernels: tuple[Kernel, ...] = ()
+    """Where tables may lie: in device memory, in the host's, or there with a cache on the device; empty: whatever suits the job."""
     min_partition: int = 0
+    """Narrowest piece that a column-wise plan may cut; 0: whole rows."""
     tables: dict[str, TableConstraints] = field(default_factory=dict)
+    """The last three for single features, by name."""
     plan: str = ""
+    """Path of a `plan.json` to use instead of planning."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What to plan for; `auto`: GPUs where the machine has one."""
     ranks_per_host: int = 0
+    """Ranks on one host; 0: as the launcher says."""
     hbm_gb: float = 0.0
+    """Memory of each GPU, in units of 2^30 bytes; 0: that of this machine's."""
     ddr_gb: float = 0.0
+    """Memory of each host, in units of 2^30 bytes; 0: that of this machine."""
     pipeline: Literal["auto", "on", "off"] = "auto"
+    """Look rows up for the next batch while this one is computed; `auto`: on GPUs."""
 
     def __post_init__(self) -> None:
         if self.dim <= 0 or (self.dim % 4 and not self.over_whole_tables):

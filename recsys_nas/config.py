@@ -32,14 +32,18 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which shards, a folder or a URI, and which of their days serve for what. Days are written as `0-4` or `0,2,5`."""
+    """Which shards, and which of their days serve for what. Days are written as `0-4` or `0,2,5`."""
 
     shards: str = "data/demo/shards"
+    """Folder or URI of the shards, as `data-prep run` writes them."""
     search_days: str = "0-4"
+    """Days to search, each by a job of its own."""
     train_days: str = "0-4"
+    """Days that models are trained on from scratch."""
     valid_days: str = ""
     """Days that choose the epoch and cut the rates while retraining; none by default."""
     test_day: int = 5
+    """The day that judges; it must be none of the others."""
     staging: str = ""
     """Folder on a disk of its own of each machine, to which a job copies the days it reads; empty: they are read where they lie."""
     truth: str = ""
@@ -67,12 +71,10 @@ _OF_THE_SPACE: Any = None
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """A named space (`recsys_nas.space.NAMED_SPACES`); what is set here beside the name replaces that space's own rule.
-
-    The rules are told in `recsys_nas.space.SpaceRules`. Raises ValueError for rules that contradict each other.
-    """
+    """A named space; what is set here beside the name replaces that space's own rule (defaults below are those of `distdnas`)."""
 
     name: Literal["distdnas", "nasrec_small", "nasrec_full", "dhen"] = "distdnas"
+    """The space whose rules hold where none is given below (`recsys_nas.space.NAMED_SPACES`)."""
     num_blocks: int = _OF_THE_SPACE
     dense_widths: tuple[int, ...] = _OF_THE_SPACE
     token_counts: tuple[int, ...] = _OF_THE_SPACE
@@ -103,12 +105,15 @@ class LaunchConfig:
     """How jobs reach machines. One job is one day of search, or one model retrained."""
 
     scheduler: str = "local_cwd"
+    """Where jobs run: `local_cwd` (this machine), `slurm`, `kubernetes`, or another one of TorchX."""
     scheduler_options: dict[str, str] = field(default_factory=dict)
+    """What that scheduler is told, such as a partition; `torchx runopts` lists what each one knows."""
     max_parallel: int = 0
     """Jobs at once; 0 on a local scheduler: one per core that the machine has (or per GPU, divided by nproc_per_node)."""
     nnodes: int = 1
     """Nodes of one job. One is right as long as a day's model fits a node: between nodes, training may be six times slower."""
     nproc_per_node: int = 1
+    """Processes, that is ranks, on each node of a job."""
     cpus: int = 1
     """Cores of each process."""
     gpus: int = 0
@@ -126,9 +131,11 @@ class LaunchConfig:
     min_days: int = 0
     """Days that must succeed for their architecture to be derived when others fail for good; 0: all of them."""
     timeout_minutes: float = 120.0
+    """How long one attempt of a job may run before it is ended and counts as failed."""
     collective_timeout_minutes: float = 10.0
     """How long a rank waits for the others before it fails, when one of them hangs."""
     retries: int = 1
+    """How often a failed job is tried again; one that failed for a mistake of the user's is not."""
 
     def __post_init__(self) -> None:
         _positive(self, "launch", "nnodes", "nproc_per_node", "cpus", "memory_mb", "timeout_minutes", "collective_timeout_minutes")
@@ -138,11 +145,14 @@ class LaunchConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment. `name` names the run folder, `<output>/<name>`."""
+    """One experiment, from search to report."""
 
     name: str
+    """Of the run; its folder is `<output>/<name>`."""
     seed: int = 0
+    """Of the search: weights, gates' noise and order of rows. Trainings have theirs in `retrain.seeds`."""
     output: str = "runs"
+    """Folder that holds run folders."""
     data: DataConfig = field(default_factory=DataConfig)
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)

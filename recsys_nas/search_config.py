@@ -26,14 +26,21 @@ class SearchConfig(TrainingConfig):
     section: ClassVar[str] = "search"
 
     strategy: StrategyName = "dnas"
+    """What searches a day."""
     batch_size: int = 256
+    """Rows of one step, over all ranks."""
     max_rows: int = 0
     """Caps the tables while searching, by any strategy; 0: as `embedding.max_rows`."""
     alpha_learning_rate: float = 3e-2
+    """Of the alphas' Adam."""
     alpha_betas: tuple[float, float] = (0.5, 0.999)
+    """Of the alphas' Adam: how slowly its means of gradients and of their squares forget."""
     alpha_eps: float = 1e-8
+    """Added to the denominator of the alphas' Adam."""
     alpha_weight_decay: float = 0.0
+    """Of the alphas' Adam; it pulls probabilities to one half."""
     temperature: float = 1.0
+    """Of the gates' sigmoid: the lower, the nearer a sampled gate is to 0 or 1."""
     final_temperature: float = 0.0
     """The temperature goes from the first to this one in equal ratios over the day; 0: it stays."""
     noise: Literal["example", "batch"] = "example"
@@ -64,12 +71,15 @@ class SearchConfig(TrainingConfig):
     decoys: int = 0
     """Modules fed other rows' features, beside the real ones. One that survives shows that the search cannot be believed."""
     aggregation: Aggregation = "mean"
+    """How days are joined: mean of probabilities, of their logits, a vote of the days, or a mean in which late days count more."""
     recency_half_life: float = 4.0
     """Days after which a day counts half, with `aggregation = "recency"`."""
     discretise: Discretise = "threshold"
     """`threshold`: keep gates above it; `top_k`: the best `top_k`; `budget`: the best above it that fit `target_flops` together."""
     threshold: float = 0.5
+    """Mean probability from which a gate is kept."""
     top_k: int = 3
+    """How many gates `discretise = "top_k"` keeps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ import pytest
 import data_prep.cli
 from launch.component import prep_words, raw_words, run_words
 from recsys_nas import cli
-from recsys_nas.config import ConfigError, from_mapping, load_config
+from recsys_nas.config import Config, ConfigError, config_values, from_mapping, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -129,6 +129,13 @@ def load(path: Path) -> Any:
 
 def test_the_table_of_keys_is_current() -> None:
     assert text_of(DOCS / "config.md") == load(DOCS / "make_config.py").page(), "run `python docs/make_config.py` and commit docs/config.md"
+
+
+def test_every_key_of_a_config_has_a_line_of_its_own() -> None:
+    named = {key.rpartition(".")[2] for key, _ in config_values(Config("docs"))}
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", text_of(DOCS / "config.md"), re.MULTILINE)
+    assert named <= {name for name, _ in rows}
+    assert [name for name, told in rows if not told.strip()] == []
 
 
 def test_sphinx_makes_pages_without_a_warning(tmp_path: Path) -> None:

@@ -13,52 +13,59 @@ ProxySearcher = Literal["evolution", "superproxy"]
 
 @dataclass(frozen=True)
 class TrialsConfig:
-    """Budget and settings of every search strategy but `dnas`, for one day.
+    """Budget and settings of every search strategy but `dnas`, for one day; docs/strategies.md tells what each strategy does with them.
 
-    `rows`: training rows in all (0: as many as the day has); `seconds`: 0, no limit. `max_flops`: dense FLOPs that a network may
-    have at most (0: any). `validation_share` of the day, its last rows, judges networks (at most `validation_rows`) and is never
-    trained on. `rows_per_trial`: of each training of one network alone. `finalists`: networks trained alone at the end by
-    strategies that judge otherwise, and handed over by the day in any case (at least one). `population`, `tournament` and `children` a
-    generation are those of evolution.
-
-    Of a supernet: `judgements` are made with its weights, or by proxies. `path_sampling`: one module a stream, any member
-    uniformly, or by a policy that learns from rewards, relative to a co-trained network where `reward_baseline`. The full network
-    is trained instead with a probability that falls to 0 over the first `full_path_share` of the rows. Before a network is judged,
-    its last layer alone is tuned on `finetune_rows` training rows (0: not at all). Its weights learn by Adagrad with
-    `supernet_learning_rate` and `supernet_eps`.
-
-    Of `zero_cost`: `proxy` scores `judgements` networks in a supernet trained on `proxy_warmup_share` of the rows (0: not at all),
-    drawn by `proxy_searcher`. With `finalists` = 0 the best score wins, and nothing else is trained.
-
-    Of `predictor_rl`: the reward is -(1 - `flops_weight`) NE - `flops_weight` FLOPs, these as a share of the full network's.
-    `learning_rates` and `init_scales` (of the tables) are searched with the network; empty: as the config says. `warm_start`: the
-    folder of an earlier run on the same space, whose trained networks are learnt from too.
+    Of `zero_cost` with `finalists` = 0 the best score wins, and nothing else is trained.
     """
 
     rows: int = 0
+    """Training rows in all; 0: as many as the day has."""
     seconds: float = 0.0
+    """Time in all; 0: no limit."""
     max_flops: int = 0
+    """Dense FLOPs that a network may have at most; 0: any."""
     validation_share: float = 0.1
+    """Of the day, its last rows, which judge networks and are never trained on."""
     validation_rows: int = 100_000
+    """Rows of that share that are used, at most."""
     rows_per_trial: int = 20_000
+    """Of each training of one network alone."""
     finalists: int = 5
+    """Networks trained alone at the end by strategies that judge otherwise; a day hands over as many, and at least one."""
     population: int = 128
+    """Of evolution: networks it begins with, and keeps."""
     tournament: int = 64
+    """Of evolution: networks drawn, the best of which is the parent."""
     children: int = 8
+    """Of evolution: mutants of that parent a generation."""
     judgements: int = 256
+    """Networks judged with a supernet's weights, or by a proxy."""
     path_sampling: Literal["single", "uniform", "policy"] = "single"
+    """How a supernet is trained: one module a stream, any member uniformly, or by a policy that learns from rewards."""
     full_path_share: float = 0.1
+    """Of the rows, in which the full network is trained instead, with a probability that falls to 0."""
     finetune_rows: int = 20_000
+    """Training rows that tune a network's last layer before a supernet judges it; 0: not at all."""
     reward_baseline: bool = False
+    """A policy's reward is relative to a network trained beside the supernet."""
     supernet_learning_rate: float = 0.05
+    """Of the Adagrad that trains a supernet's weights."""
     supernet_eps: float = 1e-2
+    """Added to the denominator of that Adagrad."""
     proxy: Proxy = "sigeo"
+    """Of `zero_cost`: what scores a network."""
     proxy_searcher: ProxySearcher = "evolution"
+    """Of `zero_cost`: what draws the networks to score."""
     proxy_warmup_share: float = 0.1
+    """Of `zero_cost`: share of the rows that train the supernet first; 0: not at all."""
     flops_weight: float = 0.0
+    """Of `predictor_rl`: w in the reward -(1 - w) NE - w FLOPs, these as a share of the full network's."""
     learning_rates: tuple[float, ...] = ()
+    """Of `predictor_rl`: learning rates to search together with the network; empty: as the config says."""
     init_scales: tuple[float, ...] = ()
+    """Of `predictor_rl`: the same for `embedding.init_scale`."""
     warm_start: str = ""
+    """Of `predictor_rl`: folder of an earlier run on the same space, whose trained networks are learnt from too."""
 
     def __post_init__(self) -> None:
         for name in ("rows", "max_flops", "seconds", "finetune_rows", "finalists"):

@@ -12,28 +12,34 @@ from recsys_nas.space.modules import check_modules, module_kind
 
 @dataclass(frozen=True)
 class SpaceRules:
-    """The choices of a space, block by block. Raises ValueError for rules that contradict each other.
-
-    `pick`: `any` subset of the modules may survive in a block, or exactly `one` that makes the dense stream and one that makes tokens.
-    `connect`: each module reads the stem and `all` earlier blocks; the stem and the block before (`chain`); or, with `any`, up to
-    `max_sources` earlier outputs a stream, and one for each input of a module of two dense inputs.
-    `merger_tokens`: both mergers are choices, and the one to tokens makes so many; 0: a block has no mergers.
-    `head`: reads `all` blocks or the `last`. `stem`, `normalisation`, `linear_skip`: as in `Architecture`, the same for every member.
-    """
+    """The choices of a space, block by block. Raises ValueError for rules that contradict each other."""
 
     num_blocks: int
+    """Blocks, one after the other."""
     dense_widths: tuple[int, ...]
+    """Features that a block's dense stream may have."""
     token_counts: tuple[int, ...]
+    """Tokens that a block's sparse stream may have."""
     dense_modules: tuple[str, ...]
+    """Modules that may make a block's dense stream."""
     sparse_modules: tuple[str, ...]
+    """Modules that may make a block's sparse stream."""
     pick: Literal["any", "one"] = "any"
+    """`any` subset of the modules may survive in a block, or exactly `one` that makes the dense stream and one that makes tokens."""
     connect: Literal["all", "chain", "any"] = "all"
+    """What a module reads: the stem and `all` earlier blocks; the stem and the block before (`chain`); or `any` choice of them."""
     max_sources: int = 4
+    """With `connect = "any"`: earlier outputs a stream at most; a module of two dense inputs chooses one for each."""
     merger_tokens: int = 0
+    """Both mergers of the streams are choices, and the one to tokens makes so many; 0: a block has no mergers."""
     head: Literal["all", "last"] = "all"
+    """What the logit reads: `all` blocks or the `last`."""
     stem: Stem = "flat"
+    """Its dense stream: numeric features and all embeddings side by side (`flat`), or numeric features alone (`split`)."""
     normalisation: Normalisation = "rms"
+    """Of every module's output, before its gate."""
     linear_skip: bool = True
+    """The logit reads the raw stem too, so that modules are judged on interactions alone."""
 
     def __post_init__(self) -> None:
         check_modules(self.dense_modules, "dense", "space.{}_modules")

@@ -17,23 +17,30 @@ from recsys_nas.training.settings import TrainingConfig
 
 @dataclass(frozen=True)
 class ZooSizes:
-    """Sizes of a published model that differ from the zoo's (docs/zoo.md); what is left empty or 0 stays as it is there.
-
-    `model`: which model this is a variant of, where it has a name of its own. `contexts`: the two features that decide in FinalMLP's
-    feature selection, whose gates have the hidden layers `gate_hidden`.
-    """
+    """Sizes of a published model that differ from the zoo's (docs/zoo.md); what is left empty or 0 stays as it is there."""
 
     model: str = ""
+    """Which model this is a variant of, where it has a name of its own."""
     hidden: tuple[int, ...] = ()
+    """Widths of hidden layers."""
     bottom: tuple[int, ...] = ()
+    """Of DLRM: hidden layers over the numeric features."""
     top: tuple[int, ...] = ()
+    """Of DLRM: hidden layers over the inner products."""
     crosses: int = 0
+    """Of DCNv2: how many cross layers."""
     maps: tuple[int, ...] = ()
+    """Of xDeepFM: feature maps of each layer of its CIN."""
     first: tuple[int, ...] = ()
+    """Of FinalMLP: hidden layers of the first stream."""
     second: tuple[int, ...] = ()
+    """Of FinalMLP: hidden layers of the second stream."""
     num_heads: int = 0
+    """Of the bilinear fusion, or of attention."""
     contexts: tuple[str, ...] = ()
+    """Of FinalMLP: the two features that decide in its feature selection."""
     gate_hidden: tuple[int, ...] = ()
+    """Of FinalMLP: hidden layers of the gates of that selection."""
 
     def given(self) -> dict[str, Any]:
         """What differs from the zoo, by the names of the model's arguments."""
@@ -43,30 +50,37 @@ class ZooSizes:
 
 @dataclass(frozen=True)
 class RetrainConfig(TrainingConfig):
-    """Training from scratch for up to `epochs` passes over `data.train_days`.
+    """Training from scratch, alike for every model.
 
-    With `data.valid_days`, every epoch ends with a look at them, which the rule of `recsys_nas.training.early_stopping` goes by, and the
-    model goes back to its best epoch. `initialisation`: first weights, each model's own, or Xavier's normal ones for all.
-    `batch_norm`: in front of every hidden ReLU of the zoo (networks of the space have `space.normalisation`).
-    `random_controls`: train so many random networks of the space beside the found one, at its FLOPs but for 10 %.
-    `progressive`: days, as in `data.train_days`, to be scored in turn instead of the test day: for each of them a model is trained from
-    scratch on those of `data.train_days` that come before it, as production models are judged.
+    With `data.valid_days`, every epoch ends with a look at them, and the model goes back to its best epoch.
     """
 
     section: ClassVar[str] = "retrain"
 
     models: tuple[str, ...] = ("full_supernet", "dlrm", "dcnv2", "mlp")
+    """What the found network is compared with: names of docs/zoo.md, `full_supernet`, or keys of `sizes`."""
     sizes: dict[str, ZooSizes] = field(default_factory=dict)
+    """Sizes of a model of the zoo that differ from docs/zoo.md, by the model's name or a name of your own."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Each model is trained once with each of these."""
     batch_size: int = 1024
+    """Rows of one step, over all ranks."""
     initialisation: Literal["own", "xavier_normal"] = "own"
+    """First weights: each model's own, or Xavier's normal ones for all."""
     batch_norm: bool = False
+    """In front of every hidden ReLU of the zoo (networks of the space have `space.normalisation`)."""
     monitor: Monitor = "auc"
+    """Figure of the validation days by which an epoch is the best (`recsys_nas.training.early_stopping`)."""
     patience: int = 0
+    """Stop after so many epochs in a row without a new best; 0: never."""
     lr_cut: float = 1.0
+    """Each epoch without a new best multiplies all learning rates by this."""
     hold_epochs: int = 0
+    """First epochs, in which nothing is cut or counted."""
     progressive: str = ""
+    """Days to score in turn instead of `test_day`, each by models trained on those of `train_days` before it; empty: none."""
     random_controls: int = 0
+    """Train so many random networks of the space beside the found one, at its dense FLOPs but for 10 %."""
     lr_decay: Decay = "linear"
     checkpoint_every_steps: int = 500
 

@@ -255,6 +255,7 @@ def test_odd_values_survive_the_way_through_toml(name: str, rate: float, seeds: 
         ("[search]\nbatchsize = 3", "unknown key search.batchsize; did you mean search.batch_size?"),
         ("[serach]\nbatch_size = 3", "unknown key serach; did you mean search?"),
         ("colour = 3", "unknown key colour; known here: name, seed, output"),
+        ("[search]\nsection = 'x'", "unknown key search.section; "),
         ("[space]\nqqq = 1", "unknown key space.qqq; known here: name, num_blocks"),
         ("search = 3", "search = 3: must be a section, [search]"),
         ("seed = '1'", "seed = '1': "),
