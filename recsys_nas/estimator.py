@@ -162,10 +162,22 @@ class ArchitectureSearch:
 
 
 def _arrow(table: Any) -> pa.Table:
+    """The table with texts and categories as plain strings and without what only its maker knows, so that equal tables are equal files."""
     try:
-        return pa.table(table)
+        made = pa.table(table)
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(f"no table can be made of a {type(table).__name__} ({error}); give a DataFrame, or a dict of columns") from error
+    return pa.table({name: _plain(made[name]) for name in made.column_names})
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Polars hands over views of texts and dictionaries of these, which pyarrow can neither sort nor decode."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        decoded = [_plain(pa.chunked_array([chunk.dictionary])).combine_chunks().take(chunk.indices) for chunk in column.chunks]
+        return pa.chunked_array(decoded, None if decoded else kind.value_type)
+    is_text = pa.types.is_string(kind) or pa.types.is_string_view(kind)
+    return column.cast(pa.large_string()) if is_text else column
 
 
 def _prepare(path: Path, root: Path, schema: TableSchema) -> Manifest:

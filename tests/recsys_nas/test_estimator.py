@@ -60,6 +60,33 @@ def test_new_rows_are_scored_in_their_order_without_label_or_day(fitted: Archite
     np.testing.assert_array_equal(fitted.predict_proba(pa.table(table)), scored)
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames_do_as_well(fitted: ArchitectureSearch, library: str) -> None:
+    frames = pytest.importorskip(library, reason=f"{library}, whose DataFrames this is about, is not installed")
+    table = {name: values for name, values in clicks().items() if name not in ("clicked", "day")}
+    frame = frames.DataFrame(table)
+    want = fitted.predict_proba(table)
+    np.testing.assert_array_equal(fitted.predict_proba(frame), want)
+    shop = frame["shop"].astype("category") if library == "pandas" else frame["shop"].cast(frames.Categorical)
+    np.testing.assert_array_equal(fitted.predict_proba({**table, "shop": pa.array(shop)}), want)
+    again = ArchitectureSearch(fitted.folder, SCHEMA, SMALL).fit(frames.DataFrame(clicks()) if library == "polars" else clicks())
+    assert again.architecture == fitted.architecture
+
+
+def test_views_and_dictionaries_of_texts_are_plain_texts(fitted: ArchitectureSearch) -> None:
+    """What polars hands over, without polars."""
+    table = {name: values for name, values in clicks().items() if name not in ("clicked", "day")}
+    want = fitted.predict_proba(table)
+    names = pa.array(["north", "south"], pa.string_view())
+    codes = pa.array(np.where(np.asarray(table["shop"]) == "north", 0, 1), pa.uint32())
+    views, coded = names.cast(pa.string()).take(codes).cast(pa.string_view()), pa.DictionaryArray.from_arrays(codes, names)
+    for shop in (views, coded):
+        np.testing.assert_array_equal(fitted.predict_proba({**table, "shop": shop}), want)
+    whole = clicks()
+    again = ArchitectureSearch(fitted.folder, SCHEMA, SMALL).fit({**whole, "shop": views})
+    assert again.architecture == fitted.architecture
+
+
 def test_a_folder_is_for_one_table(fitted: ArchitectureSearch) -> None:
     before = (fitted.folder / "results.json").stat().st_mtime_ns, (fitted.folder / "days/day=00/alphas.json").stat().st_mtime_ns
     again = ArchitectureSearch(fitted.folder, SCHEMA, SMALL).fit(clicks())
