@@ -6,6 +6,8 @@ computes is a module of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
@@ -51,18 +53,10 @@ class CtrModel(nn.Module):
 
 
 class SearchModel(CtrModel):
-    """The same with a network under search, which draws the noise of its gates from the step and the rows of the batch."""
+    """The same, made alike, with a network under search, which draws the noise of its gates from the step and the rows of the batch."""
 
-    def __init__(
-        self,
-        tables: EmbeddingBagCollection,
-        names: list[str],
-        network: nn.Module,
-        weight_decay: float = 0.0,
-        average: bool = False,
-        computation: Computation = PLAIN,
-    ) -> None:
-        super().__init__(tables, names, network, weight_decay, average, computation)
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self.rows = _RowsOfStep()
 
     def forward(self, batch: Batch) -> Tensor:
