@@ -21,6 +21,7 @@ from recsys_nas.training import tensorboard
 from recsys_nas.training.window import Progressive, Window
 
 SECONDS_BETWEEN_RECORDS = 1.0
+LEAST_RECORDS = 20
 GATES = "gates/"
 BY_MODULE = (GATES, "alphas/", "decoys/")
 
@@ -54,7 +55,9 @@ class Telemetry:
 
     @property
     def due(self) -> bool:
-        return self.active and time.monotonic() - self.window.began >= SECONDS_BETWEEN_RECORDS
+        """After a second, or a twentieth of the job: of a quick one too there are enough records to draw a curve through."""
+        waited = time.monotonic() - self.window.began >= SECONDS_BETWEEN_RECORDS
+        return self.active and (waited or self.window.rows * LEAST_RECORDS >= self.total_rows)
 
     @property
     def wants_gradients(self) -> bool:

@@ -55,6 +55,18 @@ def test_tags_and_keys_are_the_same_words(tmp_path: Path) -> None:
     assert read_gates(tmp_path) == [{"step": 1, "1/fm": 0.25, "1/cross": 0.5}, {"step": 2, "1/fm": 0.5, "1/cross": 0.5}]
 
 
+def test_a_quick_job_leaves_twenty_records_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys_nas.training.telemetry.SECONDS_BETWEEN_RECORDS", math.inf)
+    with Telemetry(tmp_path, 2000, 0, active=True) as telemetry:
+        due = []
+        for step in range(1, 21):
+            telemetry.window.add(60, 0.5, 0.3)
+            due.append(telemetry.due)
+            if telemetry.due:
+                telemetry.record(step, 60 * step, FIGURES)
+    assert due == [False, True] * 10
+
+
 def test_the_heat_map_has_a_column_a_record(tmp_path: Path) -> None:
     with Telemetry(tmp_path, 1000, 0, active=True) as telemetry:
         for step in (1, 2, 3):
