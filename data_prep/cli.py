@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser
 from data_prep.errors import DataError
+from data_prep.wording import counted
 
 if TYPE_CHECKING:
     from data_prep.options import PrepareOptions
@@ -80,7 +81,7 @@ def _synth(arguments: argparse.Namespace) -> int:
 
     start = time.monotonic()
     parameters = SynthParameters(arguments.seed, arguments.rows_per_day, arguments.days, world=arguments.world)
-    rows = f"{parameters.days} days of {parameters.rows_per_day:,} rows in {arguments.out}"
+    rows = f"{counted(parameters.days, 'day')} of {counted(parameters.rows_per_day, 'row')} in {arguments.out}"
     truth = finished_truth(arguments.out, parameters)
     if truth is not None:
         print(f"already there: {rows}; nothing to do")
@@ -144,8 +145,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         require_work(arguments.out)
     manifest, made = prepare(arguments.out, options.format.days(logs, arguments.out, workers), options, workers)
-    rows, bad = sum(day.rows for day in manifest.days), sum(day.bad_rows for day in manifest.days)
-    content = f"{len(manifest.days)} days, {rows:,} rows in {arguments.out}" + (f" ({bad:,} bad rows left out)" if bad else "")
+    bad = sum(day.bad_rows for day in manifest.days)
+    content = f"{manifest.size_text} in {arguments.out}" + (f" ({counted(bad, 'bad row')} left out)" if bad else "")
     print(f"{content}; {made} made in {time.monotonic() - start:.1f} s" if made else f"already there: {content}; nothing to do")
     return 0
 
@@ -167,7 +168,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     elif arguments.stage == stages.VOCABULARY_STAGE:
         stages.vocabulary(root, options, workers)
     elif arguments.stage == stages.MANIFEST_STAGE:
-        print(f"{len(stages.manifest(root, options).days)} days in {root}")
+        print(f"{counted(len(stages.manifest(root, options).days), 'day')} in {root}")
     else:
         stage = stages.count if arguments.stage == stages.COUNT else stages.shards
         stage(root, options, day, JobProgress(root, arguments.stage, stages.planned_day(root, day)), workers)
@@ -215,9 +216,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     manifest, faults = verify(arguments.shards)
     print(*faults, sep="\n", end="\n" if faults else "")
     files = sum(len(part.sha256) for day in manifest.days for part in day.parts)
-    checked = f"{len(manifest.days)} days, {files} files, {sum(day.rows for day in manifest.days):,} rows"
+    checked = f"{manifest.size_text}, {counted(files, 'file')}"
     if faults:
-        print(f"{len(faults)} faults in {checked}; delete the folder of a faulty day and `data-prep run` again makes it anew")
+        print(f"{counted(len(faults), 'fault')} in {checked}; delete the folder of a faulty day and `data-prep run` again makes it anew")
         return FAILURE
     print(f"all well: {checked}")
     return 0

@@ -23,6 +23,7 @@ from data_prep.hex_words import DIGITS, hex_value, is_hex, load_word
 from data_prep.schema import Schema, criteo_schema
 from data_prep.shards import Part, empty_part
 from data_prep.sources import BadRow, Fault, KeyBlock
+from data_prep.wording import counted
 
 MAX_LINE_BYTES = 1 << 16
 MAX_BAD_ROWS_A_CALL = 1024
@@ -127,7 +128,7 @@ class RowParser:
             case Fault.TOO_LONG:
                 return f"longer than {MAX_LINE_BYTES} bytes"
             case Fault.COLUMN_COUNT:
-                return f"{detail} columns, expected {1 + len(dense) + len(sparse)}"
+                return f"{counted(detail, 'column')}, expected {1 + len(dense) + len(sparse)}"
             case Fault.LABEL:
                 return "label is not 0 or 1"
             case Fault.NOT_INTEGER:

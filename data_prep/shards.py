@@ -32,6 +32,7 @@ from data_prep.atomic import write_json
 from data_prep.errors import DataError
 from data_prep.paths import is_remote, local_copy, local_path, remote_size
 from data_prep.schema import Schema
+from data_prep.wording import counted
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -85,6 +86,11 @@ class Manifest:
                 return entry
         known = ", ".join(str(entry.day) for entry in self.days) or "none"
         raise DataError(f"day {number} is not in these shards; days there: {known}")
+
+    @property
+    def size_text(self) -> str:
+        """`5 days, 500,000 rows`."""
+        return f"{counted(len(self.days), 'day')}, {counted(sum(day.rows for day in self.days), 'row')}"
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -22,6 +22,7 @@ from data_prep.planted import DEMO, NAMED_WORLDS, schema_toml
 from data_prep.pool import Report, run_tasks
 from data_prep.progress import Progress
 from data_prep.shards import read_json
+from data_prep.wording import counted
 from data_prep.world import NUM_ORDERS, WORLD_VERSION, Column, World, generator, make_world
 
 FORMAT_VERSION = 1
@@ -159,7 +160,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 def _figures(label: NDArray[np.bool_], logits: NDArray[np.float64]) -> dict[str, Any]:
     if label.all() or not label.any():
-        raise DataError(f"the last day has {len(label)} rows of one class only: no AUC can be told; ask for more --rows-per-day")
+        raise DataError(f"the last day has {counted(len(label), 'row')} of one class only: no AUC can be told; ask for more --rows-per-day")
     return best_by_order(label, logits)
 
 

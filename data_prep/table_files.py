@@ -25,6 +25,7 @@ from data_prep.errors import DataError
 from data_prep.inputs import LogReader
 from data_prep.sources import BadRow, Fault
 from data_prep.table_schema import CsvLayout, TableSchema
+from data_prep.wording import counted
 
 MAX_LINE_BYTES = 1 << 20
 MAX_QUOTED_BYTES = 200
@@ -206,7 +207,7 @@ class _LineParser:
         return self._bad(lines, line, Fault.QUOTE, "a quote is not closed on its line, or a carriage return stands in it")
 
     def _refused(self, lines: _Lines, line: int, columns: int) -> BadRow:
-        return self._bad(lines, line, Fault.COLUMN_COUNT, f"{columns} columns, expected {self._count}")
+        return self._bad(lines, line, Fault.COLUMN_COUNT, f"{counted(columns, 'column')}, expected {self._count}")
 
     def _bad(self, lines: _Lines, line: int, fault: Fault, reason: str) -> BadRow:
         return BadRow(int(line), fault, reason, lines.text(line))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
+from data_prep.wording import counted
 from embeddings.errors import TableError
 
 FORMAT_VERSION = 1
@@ -115,7 +116,8 @@ class Plan:
     def check(self, tables: Mapping[str, tuple[int, int]], world_size: int, where: str) -> None:
         """Raise TableError unless this plan is for `tables` (rows and dim by name) over `world_size` ranks and covers each of them."""
         if self.world_size != world_size:
-            raise TableError(f"{where} is for {self.world_size} ranks and the job has {world_size}; plan again for {world_size} ranks")
+            job = counted(world_size, "rank")
+            raise TableError(f"{where} is for {counted(self.world_size, 'rank')} and the job has {job}; plan again for {job}")
         planned = {table.name: table for table in self.tables}
         if missing := sorted(set(tables) - set(planned)):
             raise TableError(f"{where} is for other tables: it does not name {missing[0]}; plan again from this config")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from data_prep.wording import counted
 from embeddings.plan import Memory, Plan, TablePlan
 
 _MAX_RANKS_SHOWN = 16
@@ -12,7 +13,7 @@ _MAX_RANKS_SHOWN = 16
 def plan_text(plan: Plan) -> str:
     """The plan as two aligned tables: what becomes of each table, and what each rank has to hold."""
     hosts = -(-plan.world_size // plan.ranks_per_host)
-    title = f"sharding plan for {plan.world_size} rank{'s' * (plan.world_size > 1)} ({plan.device}) on {hosts} host{'s' * (hosts > 1)}"
+    title = f"sharding plan for {counted(plan.world_size, 'rank')} ({plan.device}) on {counted(hosts, 'host')}"
     heading: tuple[str, ...] = ("table", "rows", "dim", "bytes", "sharding", "kernel", "ranks", "cost ms")
     tables = _aligned([heading, *(_table_cells(table) for table in plan.tables)], left=(0, 4, 5, 6))
     return "\n".join([title, "", *tables, "", *_rank_lines(plan)])

@@ -25,6 +25,7 @@ from torchrec.distributed.types import ShardingType
 from torchrec.optim import SGD, Adagrad, Adam, RowWiseAdagrad
 
 from data_prep.schema import Schema
+from data_prep.wording import counted
 from embeddings.config import EmbeddingConfig
 from embeddings.errors import DoesNotFit, TableError
 from embeddings.plan import Memory, Plan, TablePlan, TableShard
@@ -207,7 +208,7 @@ def _why_not(error: PlannerError, sizes: Mapping[str, tuple[int, int]], config: 
     room = f"{machine.world_size} x {human_bytes(machine.capacity)} ({RESERVED_SHARE:.0%} of each rank's memory kept for the rest)"
     if need > machine.world_size * machine.capacity:
         ranks = -(-need // max(machine.capacity, 1))
-        todo = f"take at least {ranks} ranks, a smaller embedding.dim, or a cap by embedding.max_rows"
+        todo = f"take at least {counted(ranks, 'rank')}, a smaller embedding.dim, or a cap by embedding.max_rows"
     elif alone > machine.capacity:
         todo = f"allow row_wise in embedding.sharding, since {largest} alone takes {human_bytes(alone)}"
     else:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor, PoolingType
 
 from data_prep.schema import Schema
+from data_prep.wording import counted
 from embeddings.config import EmbeddingConfig
 from embeddings.errors import TableError
 
@@ -85,4 +86,4 @@ def check_ids(batch: KeyedJaggedTensor, rows: Mapping[str, int]) -> None:
             if low < 0 or high >= rows[name]:
                 wrong = low if low < 0 else high
                 todo = "prepare the shards again, or check that they are those of this manifest"
-                raise TableError(f"id {wrong} of feature {name} lies outside its table of {rows[name]} rows; {todo}")
+                raise TableError(f"id {wrong} of feature {name} lies outside its table of {counted(rows[name], 'row')}; {todo}")

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.wording import counted
 from launch.errors import LaunchError
 from launch.jobs import LOCAL
 from recsys_nas.config import LaunchConfig
@@ -45,7 +46,7 @@ def spare_gpus(launch: LaunchConfig) -> str:
     """What to say when jobs run on the CPU of a machine that has GPUs; empty when there is nothing to say."""
     if launch.scheduler != LOCAL or launch.gpus or not (found := len(local_gpus())):
         return ""
-    return f"jobs run on the CPU, for launch.gpus = 0; this machine shows {found} GPU{'s' * (found > 1)}: --gpus 1 gives each job one"
+    return f"jobs run on the CPU, for launch.gpus = 0; this machine shows {counted(found, 'GPU')}: --gpus 1 gives each job one"
 
 
 def local_cores() -> int:

@@ -27,6 +27,7 @@ from data_prep.pool import default_workers
 from data_prep.shards import day_folder
 from data_prep.table_format import TableFormat
 from data_prep.vocabulary import VOCABULARY, VOCABULARY_FILE
+from data_prep.wording import counted
 from data_prep.work_folder import counts_folder, index_folder, work_folder
 from launch.devices import slots
 from launch.dry_run import print_requests
@@ -92,7 +93,8 @@ def run(root: Path, sources: Sequence[DaySource], options: PrepareOptions, words
     to_do = [job for job in jobs if not job.is_done]
     room = slots(launch, len(jobs))
     with open_runner() as runner, progress(Console(), Tally(len(jobs), room.jobs, len(jobs) - len(to_do))) as shown:
-        shown.say(f"shards of {len(sources)} days in {root}: {len(to_do)} of {len(jobs)} jobs left, {min(room.jobs, len(to_do))} at once")
+        left = f"{len(to_do)} of {counted(len(jobs), 'job')} left, {min(room.jobs, len(to_do))} at once"
+        shown.say(f"shards of {counted(len(sources), 'day')} in {root}: {left}")
         queue = JobQueue(runner, launch, room, work_folder(root) / "logs", shown, stop, build=process_app)
         stop.listen()
         failures = queue.run(to_do)
@@ -102,7 +104,7 @@ def run(root: Path, sources: Sequence[DaySource], options: PrepareOptions, words
         return JOB_FAILED
     stop.check()
     manifest = stages.manifest(root, options)
-    print(f"{len(manifest.days)} days, {sum(day.rows for day in manifest.days):,} rows in {root}", flush=True)
+    print(f"{manifest.size_text} in {root}", flush=True)
     return 0
 
 

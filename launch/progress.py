@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from data_prep.wording import counted
 from launch.causes import Failure
 from launch.figures import Figures, read_figures
 from launch.jobs import Job
@@ -56,7 +57,7 @@ class Tally:
     def line(self, running: Running, waiting: Sequence[Job]) -> str:
         """`12/25 jobs, about 3 min left`."""
         left = self.seconds_left(running, waiting) if running or waiting else None
-        return f"{self.done}/{self.total} jobs" + ("" if left is None else f", about {duration(left)} left")
+        return f"{self.done}/{counted(self.total, 'job')}" + ("" if left is None else f", about {duration(left)} left")
 
 
 class Lines:

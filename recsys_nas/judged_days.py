@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data_prep.shards import Manifest
+from data_prep.wording import counted
 from recsys_nas.config import Config, ConfigError, parse_days
 
 
@@ -41,4 +42,6 @@ def _check_both_classes(key: str, days: Sequence[int], manifest: Manifest) -> No
     if positives in (0, rows):
         named = f"day {days[0]}" if len(days) == 1 else f"days {', '.join(map(str, days))}"
         only = "clicks" if positives else "rows without a click"
-        raise ConfigError(f"{key}: {named} of the data hold {rows:,} rows, and {only} only, so that no AUC is defined; name another day")
+        raise ConfigError(
+            f"{key}: {named} of the data hold {counted(rows, 'row')}, and {only} only, so that no AUC is defined; name another day"
+        )

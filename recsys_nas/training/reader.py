@@ -24,6 +24,7 @@ from torchrec.streamable import Pipelineable
 
 from data_prep.ahead import load_ahead
 from data_prep.shards import Manifest, open_part
+from data_prep.wording import counted
 from recsys_nas.training.collate import Collator, Piece
 from recsys_nas.training.row_shuffle import ShuffledRows
 
@@ -152,7 +153,7 @@ class ShardReader:
         size, seed = self.options.batch_size, self.options.shuffle_seed
         starts = np.arange(first, end if seed is None else end - size + 1, size)
         if not len(starts):
-            raise ValueError(f"the days hold {end - first} rows, fewer than one batch of {size}; lower the batch size")
+            raise ValueError(f"the days hold {counted(end - first, 'row')}, fewer than one batch of {size}; lower the batch size")
         passes = [starts] * epochs
         if seed is not None and not self.options.shuffle_rows:
             passes = [np.random.Generator(np.random.Philox([seed, epoch])).permutation(starts) for epoch in range(epochs)]

@@ -26,7 +26,7 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(make) == main(prepare) == 0
     assert capsys.readouterr().out.count("already there") == 2
     assert main(["verify", out]) == 0
-    assert "all well: 2 days, 6 files, 800 rows" in capsys.readouterr().out
+    assert "all well: 2 days, 800 rows, 6 files" in capsys.readouterr().out
     assert main(["inspect", out, "--day", "1"]) == 0
     text = capsys.readouterr().out
     for part in ("13 dense and 26 sparse columns", "buckets 300", "day 1, by column", "I13", "C26", "first rows"):

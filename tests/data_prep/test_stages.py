@@ -137,7 +137,7 @@ def test_resume_goes_on_where_there_is_work(raw: Path, tmp_path: Path, capsys: p
     words = ["run", "--input", f"{raw}/day_0", "--out", str(tmp_path), "--workers", "1", "--hash", "frequency"]
     assert main(words) == 0
     assert main([*words, "--resume"]) == 0
-    assert "already there: 1 days" in capsys.readouterr().out
+    assert "already there: 1 day," in capsys.readouterr().out
 
 
 def test_a_job_tells_its_progress_in_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

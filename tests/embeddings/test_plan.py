@@ -119,7 +119,7 @@ def test_a_plan_can_be_written_and_used_again(tmp_path: Path, plan: Plan) -> Non
     assert Plan.read(tmp_path / "plan.json") == plan
     config = EmbeddingConfig(dim=8, plan=str(tmp_path / "plan.json"))
     assert make_plan(SCHEMA, config, machine(2), 96) == plan
-    with pytest.raises(TableError, match=r"plan\.json is for 2 ranks and the job has 3; plan again for 3 ranks"):
+    with pytest.raises(TableError, match=r"plan\.json is for 2 ranks and the job has 3 ranks; plan again for 3 ranks"):
         make_plan(SCHEMA, config, machine(3), 96)
     with pytest.raises(TableError, match=r"is for other tables: t_zip with 1000 rows x 8, the model has 500 rows|500 x 8"):
         make_plan(SCHEMA, dataclasses.replace(config, max_rows=500), machine(2), 96)
