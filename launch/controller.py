@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 
 from rich.console import Console
 
+from data_prep.wording import counted
 from launch.days import aggregate_when_searched, is_given_up, left_out
 from launch.devices import Slots, slots, spare_gpus
 from launch.dry_run import print_requests
@@ -119,6 +120,8 @@ def run(config: Config, stages: Sequence[str], console: Console, words: Sequence
         stop.listen()
         queue.run(to_do, after_each=lambda: _aggregate(config, queue, shown))
     failed = {name for name in queue.failures if not is_given_up(config, name)}
+    if spared := [job.title for job in jobs if job.name in queue.failures and job.name not in failed]:
+        print(f"done without {', '.join(spared)}, which failed", flush=True)
     if failed:
         print(f"error: {_failed(jobs, failed)}", file=sys.stderr)
         return JOB_FAILED
@@ -130,8 +133,8 @@ def run(config: Config, stages: Sequence[str], console: Console, words: Sequence
 
 def _plan(config: Config, jobs: Sequence[Job], to_do: Sequence[Job], room: Slots) -> str:
     days = sum(job in search_jobs(config) for job in jobs)
-    work = f"{days} days to search, {len(jobs) - days} models to retrain"
-    left = f"{len(to_do)} of {len(jobs)} jobs left" if len(to_do) < len(jobs) else f"{len(jobs)} jobs"
+    work = f"{counted(days, 'day')} to search, {counted(len(jobs) - days, 'model')} to retrain"
+    left = f"{len(to_do)} of {counted(len(jobs), 'job')} left" if len(to_do) < len(jobs) else counted(len(jobs), "job")
     at_once = min(room.jobs, len(to_do))
     return f"run {config.run_folder}: {work}; " + (f"{left}, {at_once} at once" if to_do else "all jobs are done")
 

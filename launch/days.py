@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from data_prep.wording import counted
 from launch.errors import LaunchError
 from launch.jobs import Job, architecture_file, retrain_jobs, search_jobs
 from recsys_nas.config import Config
@@ -34,7 +35,7 @@ def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
     without = [job.title.removeprefix("search ") for job in days if job not in done]
     lacking = f" without {', '.join(without)}, which failed" if without else ""
     warning = "" if valid else f"\nwarning: {DECOY_SURVIVED}"
-    return f"aggregated {len(done)} days{lacking}: the architecture is in {architecture}{warning}"
+    return f"aggregated {counted(len(done), 'day')}{lacking}: the architecture is in {architecture}{warning}"
 
 
 def left_out(config: Config) -> frozenset[str]:
@@ -50,8 +51,8 @@ def left_out(config: Config) -> frozenset[str]:
 
 
 def is_given_up(config: Config, name: str) -> bool:
-    """Whether the job of that name is a day whose failure `launch.min_days` allows."""
-    return name in left_out(config)
+    """Whether the run can end without the job of that name: a day whose failure `launch.min_days` allows, or a random control."""
+    return name in left_out(config) or name in {f"retrain-{control}" for control in config.retrain.controls}
 
 
 def _number(job: Job) -> int:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 
+from data_prep.command_line import did_you_mean
 from data_prep.options import DEFAULT_BUCKETS, read_schema
 from data_prep.schema import Schema
 from data_prep.shards import open_manifest
@@ -48,12 +49,18 @@ def _cost(arguments: argparse.Namespace, schema: Schema, lengths: Mapping[str, f
     num_dense, num_sparse = len(schema.dense), len(schema.categorical)
     dtype, tables = cast(DType, arguments.dtype), cast(ElementType, arguments.tables)
     if arguments.model in MODELS:
-        if arguments.dim is None or arguments.dim < 1:
+        if arguments.dim is not None and arguments.dim < 1:
+            raise ValueError(f"--dim {arguments.dim}: must be at least 1")
+        if arguments.dim is None:
             raise ValueError(f"--dim: the zoo's {arguments.model} can have embeddings of any width; give one, for example --dim 16")
         sizes = (num_dense, num_sparse, arguments.dim)
         with torch.device("meta"):
             network = NETWORKS[arguments.model](*sizes)
         return network_cost(network, sizes, lookup_cost(schema, arguments.dim, tables, lengths), dtype)
+    if not Path(arguments.model).exists():
+        raise ValueError(
+            f"{arguments.model!r} is neither an architecture file nor a model of the zoo; {did_you_mean(arguments.model, MODELS)}"
+        )
     architecture = load_architecture(arguments.model)
     _check(arguments, architecture, num_dense, num_sparse)
     return serving_cost(architecture, lookup_cost(schema, architecture.embedding_dim, tables, lengths), dtype)

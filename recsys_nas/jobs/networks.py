@@ -48,7 +48,10 @@ def architecture_of(run: Run, model: str) -> Architecture:
     if sizes != run.sizes:
         raise ConfigError(f"architecture.json is for (dense, sparse, embedding dim) = {sizes}, this run has {run.sizes}")
     if control := CONTROL.fullmatch(model):
-        return random_controls(run.space(), architecture, int(control[1]) + 1, run.config.seed)[-1]
+        try:
+            return random_controls(run.space(), architecture, int(control[1]) + 1, run.config.seed)[-1]
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
     return architecture
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_prep.wording import counted
 from recsys_nas.report.records import Record
 
 
@@ -10,8 +11,8 @@ def aggregate_text(alphas: Record) -> str:
     days, gates = alphas["days"], alphas["gates"]
     kept = [gate for gate in gates if gate["kept"]]
     lines = [
-        f"{len(days)} day{'s' if len(days) > 1 else ''}: {', '.join(map(str, days))}{_missing(alphas['missing_days'])}",
-        f"{len(kept)} of {len(gates)} modules kept by {_rule(alphas)}",
+        f"{counted(len(days), 'day')}: {', '.join(map(str, days))}{_missing(alphas['missing_days'])}",
+        f"{len(kept)} of {counted(len(gates), 'module')} kept by {_rule(alphas)}",
     ]
     width = max(len(_name(gate)) for gate in gates)
     lines += [f"  {_name(gate):<{width}}  {gate['probability']:.2f} ± {gate['std']:.2f}" for gate in kept]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from recsys_nas.report import svg
+from recsys_nas.report.mermaid import makes, stem
 from recsys_nas.report.quantities import share
 from recsys_nas.report.records import Record
 from recsys_nas.report.sheet import Point, Sheet
@@ -107,8 +108,7 @@ def _cards(
     architecture: Architecture, alphas: Record, numbers: tuple[int, ...], module: Callable[[int, str, bool], _Module]
 ) -> list[_Card]:
     """One card a block of the search space, also for those that keep nothing, between the stem and the head."""
-    cards = [_Card(f"stem: {architecture.num_dense} numbers, {architecture.num_sparse} embeddings of {architecture.embedding_dim}",
-                   [], (), 0)]  # fmt: skip
+    cards = [_Card(f"stem: {stem(architecture)}", [], (), 0)]
     searched: dict[int, list[str]] = {number: [] for number in numbers}
     for gate in alphas["gates"]:
         searched.setdefault(gate["block"], []).append(gate["module"])
@@ -118,8 +118,7 @@ def _cards(
         names = [*kept, *(name for name in searched[number] if name not in kept)]
         modules = [module(number, name, name in kept) for name in names]
         lines = [modules[i : i + _PER_LINE] for i in range(0, len(modules), _PER_LINE)]
-        made = [f"{block.dense_width} features"] * bool(block.dense_width) + [f"{block.tokens_out} tokens"] * bool(block.tokens_out)
-        title = f"block {number}: {' and '.join(made) or 'nothing kept'}"
+        title = f"block {number}: {makes(block) or 'nothing kept'}"
         cards.append(_Card(title, lines, _renumber(block.sources, numbers), number))
     skip = ", linear skip from the stem" if architecture.linear_skip else ""
     return [*cards, _Card(f"head: one logit{skip}", [], _renumber(architecture.head, numbers), len(cards))]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from data_prep.wording import counted
 from recsys_nas.cost import dense_flops, module_costs
-from recsys_nas.report.mermaid import makes
+from recsys_nas.report.mermaid import makes, stem
 from recsys_nas.space import CATALOGUE, PORTS, Architecture, Block, ModuleChoice, Port
 
 _READS: dict[Port, str] = {"dense": "dense", "sparse": "tokens", "right": "second dense"}
@@ -19,7 +20,7 @@ def architecture_text(architecture: Architecture) -> str:
     live = architecture.live()
     lines = [
         f"architecture {architecture.key()}: {total:,} dense FLOPs per example, normalisation {architecture.normalisation}",
-        f"stem     {live.num_dense} numeric features, {live.num_sparse} embeddings of {live.embedding_dim}; {live.stem}",
+        f"stem     {stem(live)}; {live.stem}",
     ]
     costs: dict[int, list[tuple[str, int]]] = {}
     for cost in module_costs(architecture):
@@ -32,7 +33,7 @@ def architecture_text(architecture: Architecture) -> str:
             about = _module(modules[name]) if name in modules else _merger(block, name)
             lines.append(f"  {name:<18} {flops:>12,} FLOPs {flops / max(total, 1):>6.1%}  {about}")
     skip = ", and the raw stem by a linear skip" if live.linear_skip else ""
-    lines.append(f"head     reads {_sources(live.head)}{skip}")
+    lines.append(f"head     reads {sources_text(live.head)}{skip}")
     lines += [f"  {name:<18} {flops:>12,} FLOPs {flops / max(total, 1):>6.1%}" for name, flops in costs[0]]
     if dropped := _dropped(architecture, live):
         lines.append(f"left out, since it never reaches the head: {', '.join(dropped)}")
@@ -53,18 +54,23 @@ def architecture_json(architecture: Architecture) -> dict[str, Any]:
     }
 
 
+def reads(module: ModuleChoice) -> str:
+    """`dense of block 1, block 2; tokens of the stem`."""
+    return "; ".join(f"{_READS[port]} of {sources_text(module.sources(port))}" for port in PORTS if module.sources(port))
+
+
 def _module(module: ModuleChoice) -> str:
-    read = [f"{_READS[port]} of {_sources(module.sources(port))}" for port in PORTS if module.sources(port)]
-    return f"order {CATALOGUE[module.name].order:<4}  reads {'; '.join(read)}"
+    return f"order {CATALOGUE[module.name].order:<4}  reads {reads(module)}"
 
 
 def _merger(block: Block, name: str) -> str:
     if name == "merge_to_dense":
-        return f"adds an FM of its {block.num_tokens} tokens to its features"
-    return f"appends {block.dense_to_tokens} tokens made of the sum of its dense modules"
+        return f"adds an FM of its {counted(block.num_tokens, 'token')} to its features"
+    return f"appends {counted(block.dense_to_tokens, 'token')} made of the sum of its dense modules"
 
 
-def _sources(sources: tuple[int, ...]) -> str:
+def sources_text(sources: tuple[int, ...]) -> str:
+    """`the stem, block 2`."""
     return ", ".join("the stem" if source == 0 else f"block {source}" for source in sorted(sources)) or "nothing"
 
 

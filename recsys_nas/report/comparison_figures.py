@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup
@@ -53,7 +54,7 @@ def auc_against_flops(results: Record, sweep: Sequence[Record] = ()) -> Markup:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("dense FLOPs per example (log scale)")
         axes.set_ylabel("AUC on the test day")
-        _name_points(axes, models, [*sweep, *cloud])
+        _name_points(axes, models, [*sweep, *cloud], front)
         return svg.render(figure, "pareto", "AUC against dense FLOPs of every model; the figures are in the table above.")
 
 
@@ -100,8 +101,8 @@ def _limit_auc(axes: Axes, models: list[Record], bayes: Record | None) -> None:
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
-def _name_points(axes: Axes, models: list[Record], nameless: list[Record]) -> None:
-    """Write the name of each model beside its point, clear of the others and of those that have none."""
+def _name_points(axes: Axes, models: list[Record], nameless: list[Record], front: list[Record]) -> None:
+    """Write the name of each model beside its point, clear of the others, of those that have none, and of the line along the front."""
     points = [(_flops(model), model["auc"]) for model in models]
     pixels = [tuple(axes.transData.transform(point)) for point in points]
     sizes = [(svg.text_width(model["name"], 11.5), 13.0) for model in models]
@@ -111,6 +112,9 @@ def _name_points(axes: Axes, models: list[Record], nameless: list[Record]) -> No
         half = model["auc_ci95"] or 0
         top = axes.transData.transform((1, auc + half))[1]
         bars.append(Box(x - 3, 2 * y - top, 6, 2 * (top - y)))
+    corners = [tuple(axes.transData.transform((_flops(model), model["auc"]))) for model in front]
+    for (x, y), (right, top) in pairwise(corners):
+        bars += [Box(x, y - 2, right - x, 4), Box(right - 2, y, 4, top - y)]
     boxes = place(pixels, sizes, Box(frame.x0, frame.y0, frame.width, frame.height), bars)
     for i, (box, (x, y)) in enumerate(zip(boxes, pixels, strict=True)):
         side = "left" if box.left >= x else "right" if box.left + box.width <= x else "center"

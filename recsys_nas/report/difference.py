@@ -7,10 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from data_prep.wording import counted
 from recsys_nas.config import config_values, load_config
+from recsys_nas.report.architecture_text import reads, sources_text
+from recsys_nas.report.mermaid import stem
 from recsys_nas.report.quantities import count, share, signed
 from recsys_nas.report.records import Record, read_record
-from recsys_nas.space import PORTS, Architecture, load_architecture
+from recsys_nas.space import Architecture, load_architecture
 
 _FIGURES = ("auc", "logloss", "ne", "calibration", "dense_flops", "lookup_bytes", "dense_params", "train_seconds")
 
@@ -51,18 +54,17 @@ def _parts(architecture: Architecture) -> list[str]:
     """Everything that makes the network, a line each."""
     network = architecture.canonical()
     lines = [
-        f"stem: {network.num_dense} numbers, {network.num_sparse} embeddings of {network.embedding_dim}, {network.stem}",
+        f"stem: {stem(network)}; {network.stem}",
         f"normalisation {network.normalisation}",
-        f"head reads {', '.join(map(str, network.head))}{' and the raw stem' if network.linear_skip else ''}",
+        f"head reads {sources_text(network.head)}{', and the raw stem by a linear skip' if network.linear_skip else ''}",
     ]
     for number, block in enumerate(network.blocks, start=1):
         if block.dense_width:
-            lines.append(f"block {number}: {block.dense_width} features")
+            lines.append(f"block {number}: {counted(block.dense_width, 'feature')}")
         if block.tokens_out:
-            lines.append(f"block {number}: {block.tokens_out} tokens")
+            lines.append(f"block {number}: {counted(block.tokens_out, 'token')}")
         for module in block.modules:
-            reads = [f"{port} of {', '.join(map(str, module.sources(port)))}" for port in PORTS if module.sources(port)]
-            lines.append(f"block {number}: {module.name} reads {' and '.join(reads)}")
+            lines.append(f"block {number}: {module.name} reads {reads(module)}")
     return lines
 
 

@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from data_prep.wording import counted
 from recsys_nas.report.svg import DROP, KEEP
 
 # orange for dropped, blue for kept, white between them: apart for every common colour blindness
@@ -33,7 +34,7 @@ def gate_history(records: Sequence[Mapping[str, float]]) -> NDArray[np.uint8]:
     if named:
         axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=9)
     else:
-        axes.set_ylabel(f"{len(names)} gates, in order of blocks")
+        axes.set_ylabel(f"{counted(len(names), 'gate')}, in order of blocks")
     figure.colorbar(mesh, ax=axes, label="probability")
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

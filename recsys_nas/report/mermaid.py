@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from data_prep.wording import counted
 from recsys_nas.space import PORTS, Architecture, Block
 
 
 def mermaid(architecture: Architecture) -> str:
     """The network as a Mermaid flowchart, block by block: modules in boxes, dense streams as lines, tokens as thick lines."""
     live = architecture.live()
-    lines = ["flowchart TD", f'  s0["stem: {live.num_dense} numbers, {live.num_sparse} embeddings of {live.embedding_dim}"]']
+    lines = ["flowchart TD", f'  s0["stem: {stem(live)}"]']
     arrows = []
     for number in architecture.reachable_blocks():
         block = live.blocks[number - 1]
@@ -26,8 +27,14 @@ def mermaid(architecture: Architecture) -> str:
     return "\n".join(lines + arrows)
 
 
+def stem(architecture: Architecture) -> str:
+    """`13 numeric features, 26 embeddings of 16`."""
+    numeric = counted(architecture.num_dense, "numeric feature")
+    return f"{numeric}, {counted(architecture.num_sparse, 'embedding')} of {architecture.embedding_dim}"
+
+
 def makes(block: Block) -> str:
     """`64 features and 16 tokens`."""
-    tokens = f"{block.num_tokens} + {block.dense_to_tokens}" if block.dense_to_tokens else f"{block.num_tokens}"
-    made = [f"{block.dense_width} features"] * bool(block.dense_width) + [f"{tokens} tokens"] * bool(block.tokens_out)
+    tokens = f"{block.num_tokens} + {block.dense_to_tokens} tokens" if block.dense_to_tokens else counted(block.num_tokens, "token")
+    made = [counted(block.dense_width, "feature")] * bool(block.dense_width) + [tokens] * bool(block.tokens_out)
     return " and ".join(made)

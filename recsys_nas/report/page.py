@@ -12,9 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from data_prep.atomic import write_text
+from data_prep.wording import counted
 from recsys_nas.report import comparison_figures, quantities, search_figures
 from recsys_nas.report.architecture_picture import architecture_picture, space_blocks
 from recsys_nas.report.intervals import half_width95
+from recsys_nas.report.kept_rule import kept_when
 from recsys_nas.report.mermaid import mermaid
 from recsys_nas.report.records import FOUND, Record, RunRecords, read_run
 from recsys_nas.report.trust import checks, limits
@@ -62,7 +64,7 @@ def _environment(autoescape: bool) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["signed"] = quantities.signed
+    environment.filters |= {"signed": quantities.signed, "counted": counted}
     return environment
 
 
@@ -75,7 +77,7 @@ def _content(run: RunRecords) -> dict[str, Any]:
         "results": run.results,
         "random": _random_row(run.results),
         "p": "mean probability of its gate" if by_gates else "share of the days' finalists that keep it",
-        "kept_when": f"the mean probability reaches {run.alphas['threshold']}" if by_gates else "the network chosen in the end has it",
+        "kept_when": kept_when(run.alphas),
         "found": found,
         "others": others,
         "verdict": judge(run.results),

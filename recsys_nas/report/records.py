@@ -86,8 +86,9 @@ def read_retrain(run: Path, config: Config) -> dict[str, list[Record]]:
 
 
 def read_controls(run: Path, config: Config) -> list[Record]:
-    """The records of the random controls, each of the first seed."""
-    return [_read_result(run, name, config.retrain.seeds[0]) for name in config.retrain.controls]
+    """The records of the random controls that were trained, each with the first seed."""
+    seed = config.retrain.seeds[0]
+    return [_read_result(run, name, seed) for name in config.retrain.controls if _result_file(run, name, seed).exists()]
 
 
 def read_record(path: Path, fields: Iterable[str], remedy: str) -> Record:
@@ -113,8 +114,12 @@ RESULT_COSTS = ("dense_flops", "lookup_flops", "lookup_bytes", "dense_params", "
 RESULT_CURVES = ("cost_by_module", "learning_curve", "calibration_bins")
 
 
+def _result_file(run: Path, model: str, seed: int) -> Path:
+    return run / "retrain" / model / f"seed={seed}" / "result.json"
+
+
 def _read_result(run: Path, model: str, seed: int) -> Record:
-    path = run / "retrain" / model / f"seed={seed}" / "result.json"
+    path = _result_file(run, model, seed)
     remedy = f"run `recsys-nas retrain {run} --model {model}`"
     if not path.exists():
         raise ConfigError(f"{run}: model {model} has no result for seed {seed} ({path.relative_to(run)}); {remedy}")

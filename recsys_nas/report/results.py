@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
+from data_prep.wording import counted
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.judged_days import scored_days
 from recsys_nas.report.intervals import auc_sampling95, half_width95
@@ -34,11 +35,15 @@ def write_results(run: Path) -> dict[str, Any]:
     ]
     others.sort(key=lambda model: -model["auc"])
     test["auc_sampling_ci95"] = auc_sampling95(found["auc"], test["positives"], test["rows"] - test["positives"])
+    controls = read_controls(run, config)
+    if lacking := len(config.retrain.controls) - len(controls):
+        asked = counted(len(config.retrain.controls), "random network")
+        notes.append(f"Of {asked} asked for at the found one's FLOPs, {lacking} could not be trained; the logs of these jobs say why.")
     results = {
         "format_version": FORMAT_VERSION,
         "bayes": bayes,
         "models": [found, *others],
-        "random": _random(retrain[FOUND][0], read_controls(run, config)),
+        "random": _random(retrain[FOUND][0], controls),
         "search": _search(read_days(run, config)),
         "test": test,
         "notes": notes,

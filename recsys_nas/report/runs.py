@@ -61,7 +61,7 @@ def _summary(run: Path) -> RunSummary:
         return RunSummary(str(run), "unreadable", problem=str(error))
     days, trainings = _days(run, config), _trainings(run, config)
     results = _read(run / "results.json")
-    finished = days[0] == days[1] and trainings[0] == trainings[1] and results
+    finished = days[0] == days[1] and trainings[0] + _controls_left(run, config) == trainings[1] and results
     state = "running" if _is_held(run) else "done" if finished else "stopped"
     return RunSummary(str(run), state, str(_read(run / "run.json").get("created", "")), days, trainings, **_best(results))
 
@@ -76,8 +76,17 @@ def _days(run: Path, config: Config) -> tuple[int, int]:
 def _trainings(run: Path, config: Config) -> tuple[int, int]:
     models = {FOUND, *config.retrain.models}
     folders = [run / "retrain" / model / f"seed={seed}" for model in models for seed in config.retrain.seeds]
-    folders += [run / "retrain" / model / f"seed={config.retrain.seeds[0]}" for model in config.retrain.controls]
+    folders += _control_folders(run, config)
     return sum((folder / "result.json").exists() for folder in folders), len(folders)
+
+
+def _controls_left(run: Path, config: Config) -> int:
+    """Random controls that were not trained: a run may end without them."""
+    return sum(not (folder / "result.json").exists() for folder in _control_folders(run, config))
+
+
+def _control_folders(run: Path, config: Config) -> list[Path]:
+    return [run / "retrain" / model / f"seed={config.retrain.seeds[0]}" for model in config.retrain.controls]
 
 
 def _best(results: dict[str, Any]) -> dict[str, Any]:

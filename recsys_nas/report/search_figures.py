@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from data_prep.wording import counted
 from recsys_nas.report import svg
 from recsys_nas.report.quantities import count, duration, share
 from recsys_nas.report.records import Record
@@ -99,8 +100,7 @@ def time_spent(results: Record) -> Markup:
     bars = [Bar(f"search, day {day['day']}", day["seconds"], duration(day["seconds"]), 0) for day in results["search"]["by_day"]]
     for model in results["models"]:
         seconds = model["train_seconds"] * len(model["seeds"])
-        seeds = f"{len(model['seeds'])} seeds" if len(model["seeds"]) > 1 else "1 seed"
-        bars.append(Bar(f"retrain {model['name']}", seconds, f"{duration(seconds)}, {seeds}", 1))
+        bars.append(Bar(f"retrain {model['name']}", seconds, f"{duration(seconds)}, {counted(len(model['seeds']), 'seed')}", 1))
     return _bar_chart("time", bars, "seconds", "Seconds of each day's search and of each model's retraining.")
 
 

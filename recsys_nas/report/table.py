@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.wording import counted
 from recsys_nas.report.quantities import MINUS, count
 from recsys_nas.report.records import FOUND, Record
 from recsys_nas.report.verdict import judge
@@ -32,11 +33,11 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
 
 def _table(results: Record, text: Any) -> Table:
     seeds = len(results["models"][0]["seeds"])
-    over = "1 seed" if seeds == 1 else f"means over {seeds} seeds, ± 95 %"
+    over = counted(seeds, "seed") if seeds == 1 else f"means over {seeds} seeds, ± 95 %"
     test = results["test"]
     days = test.get("days", [test["day"]])
     judged = f"Test day {days[0]}" if len(days) == 1 else f"Days {days[0]} to {days[-1]}, each by models of the days before"
-    title = text(f"{judged}, {test['rows']:,} rows; {over}; costs per example")
+    title = text(f"{judged}, {counted(test['rows'], 'row')}; {over}; costs per example")
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", pad_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS:
         # a heading may break between words, figures and names may not
@@ -54,7 +55,7 @@ def _table(results: Record, text: Any) -> Table:
 
 def _among_random(random: Record) -> str:
     return (
-        f"Of {random['count']} random networks at its FLOPs, trained alike (seed {random['seed']}), {FOUND} is ahead of "
+        f"Of {counted(random['count'], 'random network')} at its FLOPs, trained alike (seed {random['seed']}), {FOUND} is ahead of "
         f"{random['percentile_vs_random']:.0f} %: AUC {random['found_auc']:.4f} against {random['auc_median']:.4f} in the median and "
         f"{random['auc_best']:.4f} at best."
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from data_prep.wording import counted
+from recsys_nas.report.kept_rule import border
 from recsys_nas.report.quantities import share
 from recsys_nas.report.records import FOUND, RunRecords
 
@@ -33,7 +35,7 @@ class Check:
 
 def checks(run: RunRecords) -> list[Check]:
     """Evidence for and against the verdict, from the records of the run alone."""
-    decided = [_days(run), *_drift(run), _close_calls(run), *_decoys(run)]
+    decided = [*_for_want_of_better(run), _days(run), *_drift(run), _close_calls(run), *_decoys(run)]
     return [*_missing_days(run), _seeds(run), *decided, *_random(run), _calibration(run), *_ceiling(run), *_test_set(run)]
 
 
@@ -42,7 +44,7 @@ def limits(run: RunRecords) -> list[str]:
     seeds = len(run.results["models"][0]["seeds"])
     lines = [
         *([_NO_REPRODUCTION] if "strategy" not in run.alphas else []),
-        f"Intervals cover {seeds} retraining seed{'s' if seeds > 1 else ''} only.",
+        f"Intervals cover {counted(seeds, 'retraining seed')} only.",
         f"The search ran once, with seed {run.config.seed}: another seed or other days may derive another network.",
         "All models share one set of training settings; none was tuned for itself.",
         "FLOPs and bytes are exact counts for one example, not times: latency and throughput of serving were not measured.",
@@ -87,6 +89,16 @@ def _days(run: RunRecords) -> Check:
     )
 
 
+def _for_want_of_better(run: RunRecords) -> list[Check]:
+    if not run.alphas.get("kept_for_want_of_better"):
+        return []
+    text = (
+        f"The search kept nothing on its merits: no module is above {run.alphas['cut']:g}, and the best is kept only since a network "
+        "cannot be empty. More rows a day may decide more; a smaller search.cost_weight, or a larger search.target_flops, asks for more."
+    )
+    return [Check("caution", "Nothing found", text)]
+
+
 def _drift(run: RunRecords) -> list[Check]:
     """Silent where the aggregate tells no trends: it needs four days."""
     if not any("drift_p" in gate for gate in run.alphas["gates"]):
@@ -105,8 +117,8 @@ def _decoys(run: RunRecords) -> list[Check]:
     if survived:
         text = f"Modules fed the features of other rows cannot help, yet the search keeps {_some(survived)}: do not believe it."
         return [Check("caution", "Decoys", text)]
-    named = f"{len(decoys)} modules were" if len(decoys) > 1 else "One module was"
-    text = f"{named} fed the features of other rows, which cannot help; none is kept, the highest p is {highest:.2f}."
+    were = counted(len(decoys), "module was", "modules were")
+    text = f"{were} fed the features of other rows, which cannot help; none is kept, the highest p is {highest:.2f}."
     return [Check("good", "Decoys", text)]
 
 
@@ -118,9 +130,9 @@ def _random(run: RunRecords) -> list[Check]:
     random = run.results.get("random")
     if not random:
         return []
-    ahead = random["percentile_vs_random"]
+    ahead, networks = random["percentile_vs_random"], counted(random["count"], "random network")
     text = (
-        f"{FOUND} is ahead of {ahead:.0f} % of {random['count']} random networks at its FLOPs, trained alike with seed {random['seed']}: "
+        f"{FOUND} is ahead of {ahead:.0f} % of {networks} at its FLOPs, trained alike with seed {random['seed']}: "
         f"AUC {random['found_auc']:.4f} against {random['auc_median']:.4f} in the median and {random['auc_best']:.4f} at best."
     )
     return [Check("good" if ahead >= _AHEAD else "caution", "Random networks", text)]
@@ -136,15 +148,15 @@ def _missing_days(run: RunRecords) -> list[Check]:
 
 
 def _close_calls(run: RunRecords) -> Check:
-    gates, threshold = run.alphas["gates"], run.alphas["threshold"]
-    close = [g for g in gates if abs(g["probability"] - threshold) <= g["std"]]
+    gates, (middle, named_border) = run.alphas["gates"], border(run.alphas)
+    close = [g for g in gates if abs(g["probability"] - middle) <= g["std"]]
     undecided = run.alphas["undecided_share"]
     text = f"{share(undecided) if undecided else 'None'} of the gates {'are' if undecided else 'is'} undecided, near one half."
     if close:
         named = [f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close]
-        return Check("caution", "Gates", f"{text} Within their spread over days of the threshold {threshold:g}: {_some(named)}.")
+        return Check("caution", "Gates", f"{text} Within their spread over days of {named_border}: {_some(named)}.")
     state: State = "caution" if undecided else "good"
-    return Check(state, "Gates", f"{text} Every gate lies farther from the threshold {threshold:g} than it spreads over days.")
+    return Check(state, "Gates", f"{text} Every gate lies farther from {named_border} than it spreads over days.")
 
 
 def _calibration(run: RunRecords) -> Check:
@@ -178,7 +190,7 @@ def _test_set(run: RunRecords) -> list[Check]:
         Check(
             "note",
             "Test set",
-            f"{test['rows']:,} rows, {test['positives']:,} clicks. Another test day of this size would move one model's AUC by about "
-            f"± {test['auc_sampling_ci95']:.4f}; models see the same rows, so their differences move less.",
+            f"{counted(test['rows'], 'row')}, {counted(test['positives'], 'click')}. Another test day of this size would move one model's "
+            f"AUC by about ± {test['auc_sampling_ci95']:.4f}; models see the same rows, so their differences move less.",
         )
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from data_prep.wording import counted
 from recsys_nas.cost import dense_flops
 from recsys_nas.space import Architecture, SearchSpace
 
@@ -30,8 +31,8 @@ def random_controls(space: SearchSpace, found: Architecture, count: int, seed: i
             controls.setdefault(drawn.key(), drawn)
     if len(controls) <= count:
         raise ValueError(
-            f"retrain.random_controls = {count}: only {len(controls) - 1} networks of the space were met within {TOLERANCE:.0%} of the "
-            f"found one's {target:,} dense FLOPs in {MAX_TRIES:,} draws; lower it"
+            f"retrain.random_controls = {count}: {counted(len(controls) - 1, 'network')} of the space met within {TOLERANCE:.0%} of the "
+            f"found one's {target:,} dense FLOPs in {MAX_TRIES:,} draws; lower it to {len(controls) - 1}"
         )
     return list(controls.values())[1 : count + 1]
 

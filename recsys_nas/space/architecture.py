@@ -131,7 +131,9 @@ class Architecture:
     def from_json(value: Any) -> Architecture:
         """Read stored values back, of this version or the first; raises ValueError naming the path of the first offending field."""
         fields = dict(mapping(value, "architecture"))
-        version = fields.pop("version", None)
+        if "version" not in fields:
+            raise ValueError("version: missing, so this is no architecture; `recsys-nas aggregate` writes one")
+        version = fields.pop("version")
         if version not in (1, VERSION) or isinstance(version, bool):
             raise ValueError(f"version = {version!r}: this release reads versions 1 and {VERSION}")
         if not isinstance(fields.get("blocks"), list):
@@ -150,6 +152,8 @@ def load_architecture(path: str | Path) -> Architecture:
         return Architecture.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise ValueError(f"cannot read the architecture {path}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); `recsys-nas aggregate` writes an architecture") from error
     except RecursionError as error:
         raise ValueError(f"{path}: nested too deeply to be an architecture") from error
     except ValueError as error:

@@ -37,7 +37,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from recsys_nas.jobs.environment import process_group
     from recsys_nas.jobs.evaluate import evaluate, evaluation_text
 
-    run, days = Run.open(run_folder(arguments.run)), parse_days(arguments.days, "--days")
+    days = parse_days(arguments.days, "--days")
+    run = Run.open(run_folder(arguments.run))
     seed = run.config.retrain.seeds[0] if arguments.seed is None else arguments.seed
     with run.staged(days) as run, process_group() as ranks:
         record = evaluate(run, arguments.model, seed, days, ranks)

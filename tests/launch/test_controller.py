@@ -178,6 +178,16 @@ def test_enough_days_go_on_without_the_others(config_file: Path, tmp_path: Path)
     assert json.loads((run / "alphas.json").read_text()) == {"days": [0, 1, 2], "missing_days": []}
 
 
+def test_random_networks_that_cannot_be_had_do_not_hold_up_the_report(config_file: Path, tmp_path: Path) -> None:
+    words = ("retrain.random_controls=2", "launch.retries=1")
+    with controller(config_file, *words, modes={"random-01": "user_error"}) as held:
+        out, err = held.communicate(timeout=PATIENCE_SECONDS)
+    assert (held.returncode, err) == (0, "")
+    assert out.count("[retrain random 01] failed after") == 1
+    assert "done without retrain random 01, which failed" in out
+    assert (tmp_path / "runs/tiny/results.json").exists()
+
+
 def test_too_few_days_are_a_failure(config_file: Path, tmp_path: Path) -> None:
     with controller(config_file, "launch.min_days=2", "launch.retries=0", modes={"1": "traceback", "2": "traceback"}) as held:
         _, err = held.communicate(timeout=PATIENCE_SECONDS)

@@ -15,7 +15,7 @@ from recsys_nas.report.results import write_results
 from recsys_nas.report.runs import CONTROLLER_LOCK, list_runs
 from recsys_nas.space import load_architecture
 from tests.report.conftest import MakeRun
-from tests.report.fabricated_run import MODELS, fabricate, write
+from tests.report.fabricated_run import MODELS, fabricate, train_controls, write
 
 
 @pytest.fixture
@@ -45,6 +45,16 @@ def test_runs_have_a_state_and_their_best_figures(runs: Path, capsys: pytest.Cap
     printed = capsys.readouterr().out
     assert f"{demo['auc']:.4f} ± {demo['auc_ci95']:.4f}" in printed
     assert "61.4 k" in printed
+
+
+def test_a_run_without_its_random_networks_is_done_and_one_without_a_model_is_not(runs: Path) -> None:
+    train_controls(runs / "demo", (0.7, 0.71))
+    (runs / "demo" / "retrain" / "random-01" / "seed=0" / "result.json").unlink()
+    (run,) = list_runs(runs / "demo")
+    assert (run.state, run.trainings) == ("done", (7, 8))
+    (runs / "demo" / "retrain" / "mlp" / "seed=2" / "result.json").unlink()
+    (run,) = list_runs(runs / "demo")
+    assert (run.state, run.trainings) == ("stopped", (6, 8))
 
 
 def test_a_run_that_its_controller_holds_is_running(runs: Path) -> None:

@@ -52,6 +52,23 @@ def test_a_gate_near_the_threshold_is_named(make_run: MakeRun) -> None:
     assert "fm in block 1 (0.58 ± 0.10)" in checked(run)["Gates"].text
 
 
+def test_with_the_best_few_kept_the_border_lies_below_the_last_of_them(make_run: MakeRun) -> None:
+    run = make_run()
+    gates = json.loads((run / "alphas.json").read_text())["gates"]
+    apart = [gate | {"probability": 0.4 if gate["kept"] else 0.2, "std": 0.05} for gate in gates]
+    change_alphas(run, gates=apart, discretise="top_k", undecided_share=0.0)
+    assert "farther from the border between kept and dropped, 0.30 than" in checked(run)["Gates"].text
+    assert checked(run)["Gates"].state == "good"
+
+
+def test_a_search_that_kept_nothing_on_its_merits_is_told(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "Nothing found" not in checked(run)
+    change_alphas(run, kept_for_want_of_better=True, cut=0.5)
+    assert checked(run)["Nothing found"].state == "caution"
+    assert "no module is above 0.5" in checked(run)["Nothing found"].text
+
+
 def test_an_auc_above_the_bayes_optimal_is_suspect(make_run: MakeRun) -> None:
     above = checked(make_run(models={"found": (0.80, 0.45, 1000, 1000)}))["Ceiling"]
     assert above.state == "caution"

@@ -180,7 +180,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "version": (edit("version", to=3), "version = 3: this release reads versions 1 and 2"),
     "version as a truth value": (edit("version", to=True), "version = True: this release reads versions 1 and 2"),
-    "version missing": (without("version"), "version = None"),
+    "version missing": (without("version"), "version: missing, so this is no architecture"),
 }
 
 
@@ -229,7 +229,7 @@ def test_a_network_that_reads_nothing_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "Expecting value"),
+        ("", "not valid JSON \\(Expecting value"),
         ("[]", "architecture: must be an object, not list"),
         ('{"version": 1', "delimiter"),
         ('{"version": 1, "blocks": [], "head": [5], "num_dense": 1, "num_sparse": 1, "embedding_dim": 4}', "head: 5 is no earlier output"),
