@@ -76,6 +76,11 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments: list[str], message: 
     assert errors.count("\n") == 1
 
 
+def test_a_folder_without_a_config_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", str(tmp_path)]) == cli.USER_ERROR
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} is no run folder: it holds no config.toml")
+
+
 VERBS = [verb for group in cli.GROUPS.values() for verb in group]
 
 

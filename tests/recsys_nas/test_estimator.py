@@ -44,6 +44,7 @@ def test_a_fitted_search_is_a_run_with_an_architecture_and_a_report(fitted: Arch
     assert fitted.architecture.num_sparse == 2
     assert fitted.results["models"][0]["name"] == "found"
     assert fitted.results["test"]["rows"] == ROWS // 3
+    assert sorted(path.name for path in (fitted.folder / "days").iterdir()) == ["day=00", "day=01"]  # never the day that judges
     assert (fitted.folder / "report.html").exists()
     assert json.loads((fitted.folder / "run.json").read_text())["manifest_sha256"]
 

@@ -42,6 +42,17 @@ def test_the_table_holds_the_figures_of_results_json(make_run: MakeRun) -> None:
     assert table["*Bayes-optimal*"][0] == f"{results['bayes']['auc']:.4f}"
 
 
+def test_what_costs_nothing_is_left_out_of_the_costs(make_run: MakeRun) -> None:
+    run = make_run()
+    path = run / "retrain" / "found" / "seed=0" / "result.json"
+    result = json.loads(path.read_text())
+    result["cost_by_module"] += [{"block": 1, "module": "field_gate", "flops": 0}, {"block": 1, "module": "sum", "flops": 777}]
+    path.write_text(json.dumps(result))
+    text = markdown(run)
+    assert "field_gate" not in text
+    assert "| sum | " in text
+
+
 def test_it_says_the_verdict_the_evidence_and_the_limits(make_run: MakeRun) -> None:
     run = make_run()
     text = markdown(run)

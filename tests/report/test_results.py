@@ -169,6 +169,15 @@ def test_the_found_network_has_its_place_among_random_ones(make_run: MakeRun) ->
     ]
 
 
+def test_a_day_that_the_architecture_does_without_is_not_asked_for(make_run: MakeRun) -> None:
+    run = make_run()
+    (run / "days" / "day=03" / "alphas.json").unlink()
+    with pytest.raises(ConfigError, match="day=03"):
+        write_results(run)
+    edit(run / "alphas.json", missing_days=[3])
+    assert 3 not in write_results(run)["search"]["days"]
+
+
 def keys_in(value: Any) -> set[str]:
     """Names of fields, not of days, orders or packages."""
     if isinstance(value, list):
