@@ -175,8 +175,8 @@ def table(bench: Bench) -> str:
         if not alone:
             continue
         if again := bench.alone(space, seed=1):
-            lines.append(_row(space, "trained alone again, another seed", [again], alone))
-        lines += [_row(space, name, scores, alone) for name, scores in _scores(bench, space).items()]
+            lines.append(rank_row(space, "trained alone again, another seed", [again], alone))
+        lines += [rank_row(space, name, scores, alone) for name, scores in _scores(bench, space).items()]
         lines.append(f"| {space} | ranking predictor, learnt from 4/5 of the same trainings | | {_predictor(bench, space, alone):+.2f} | |")
     return "\n".join(lines)
 
@@ -200,7 +200,7 @@ def _scores(bench: Bench, space: str) -> dict[str, list[list[float]]]:
     return found
 
 
-def _row(space: str, name: str, scores: Sequence[Sequence[float]], alone: Sequence[float]) -> str:
+def rank_row(space: str, name: str, scores: Sequence[Sequence[float]], alone: Sequence[float]) -> str:
     """The interval is that of 2,000 resamples of the networks, of the mean over seeds."""
     values, truth = np.array(scores), np.array(alone)
     generator = np.random.Generator(np.random.Philox(0))
