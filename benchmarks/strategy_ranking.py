@@ -75,14 +75,14 @@ class Judge:
 
 
 JUDGES = (
+    *(Judge(f"warm-up {share:.0%}", "gates", _single(1.0), ("scored",), share) for share in (0.0, 0.01, 0.1, 0.4)),
+    Judge("one-shot", "gates", _single(0.1), ("shared", "untuned")),
     Judge("one-shot", "nasrec", _single(0.1), ("shared", "untuned")),
     Judge("paths drawn uniformly", "nasrec", lambda space, seed: SampledPaths(space, seed, 0.1, single=False), ("shared",)),
     Judge("no full-path warm-up", "nasrec", _single(0.0), ("shared",)),
     Judge("dot product unbalanced", "unbalanced", _single(0.1), ("shared",)),
     Judge("policy", "nasrec", lambda space, seed: LearntPaths(space, seed, 0.1), ("shared",)),
     Judge("policy, co-trained baseline", "nasrec", lambda space, seed: LearntPaths(space, seed, 0.1), ("shared",), baseline=True),
-    *(Judge(f"warm-up {share:.0%}", "gates", _single(1.0), ("scored",), share) for share in (0.0, 0.01, 0.1, 0.4)),
-    Judge("one-shot", "gates", _single(0.1), ("shared", "untuned")),
 )
 
 
