@@ -10,7 +10,7 @@ from recsys_nas.search.alone import Finals
 from recsys_nas.search.evolution import EvolutionSettings
 from recsys_nas.search.one_shot import OneShot, OneShotSettings
 from recsys_nas.search.path_sampling import SampledPaths
-from recsys_nas.search.strategy import LOSS, Budget, Fidelity, Proposal, Trial
+from recsys_nas.search.strategy import LOSS, Budget, Candidates, Fidelity, Proposal, Trial
 from recsys_nas.search.zero_cost import Superproxy, ZeroCost, ZeroCostSettings
 from recsys_nas.space import Architecture
 from tests.recsys_nas.search.fabricated_bench import SPACES, FabricatedBench, task
@@ -90,12 +90,15 @@ def test_one_shot_trains_a_baseline_only_when_asked() -> None:
 
 def test_one_shot_evolves_by_what_the_supernet_says() -> None:
     strategy = one_shot(0, judgements=60, evolution=EvolutionSettings(15, 8, 2, 60))
-    bench, losses = FabricatedBench(SPACE), []
+    bench, judged = FabricatedBench(SPACE), []
     while (proposal := strategy.ask()) is not None:
-        losses.append(bench.loss(proposal.architecture))
-        strategy.tell(trial(proposal.architecture, losses[-1]))
-    assert len(losses) == 60
-    assert sum(losses[-20:]) / 20 < sum(losses[:15]) / 15 - 0.05
+        judged.append(proposal.architecture)
+        strategy.tell(trial(proposal.architecture, bench.loss(proposal.architecture)))
+    draws = Candidates(task(SPACE))
+    by_chance = [draws.fresh() for _ in range(60)]
+    assert judged[:15] == by_chance[:15]
+    assert len(judged) == 60
+    assert not set(judged[15:]) & set(by_chance[15:])
 
 
 def test_one_shot_by_a_policy_judges_what_the_policy_draws() -> None:
