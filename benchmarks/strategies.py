@@ -20,6 +20,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -40,7 +41,7 @@ from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.records import FOUND
 from recsys_nas.search.controls import TOLERANCE, random_controls
 from recsys_nas.search.trial_settings import StrategyName
-from recsys_nas.space import Architecture
+from recsys_nas.space import Architecture, SearchSpace
 
 STAGES = ("search", "controls", "table")
 UNIFORM = 32
@@ -116,11 +117,19 @@ def planned(bench: Bench, count: int) -> list[Architecture]:
     for record in bench.found:
         found = Architecture.from_json(record["architecture"])
         near = [key for key, other in plan.items() if key != record["key"] and _is_near(dense_flops(other), record["dense_flops"])]
-        for control in random_controls(space, found, count, seed=0):
+        for control in _controls(space, found, count):
             if len(near) < count and control.key() not in near:
                 plan[control.key()] = control
                 near.append(control.key())
     return list(plan.values())
+
+
+def _controls(space: SearchSpace, found: Architecture, count: int) -> list[Architecture]:
+    """`count` networks at its FLOPs, or half as many; none where there are still fewer, as at the small end of a space."""
+    for number in (count, count // 2):
+        with suppress(ValueError):
+            return random_controls(space, found, number, seed=0)
+    return []
 
 
 def _is_near(flops: float, target: float) -> bool:

@@ -75,14 +75,14 @@ class Judge:
 
 
 JUDGES = (
+    *(Judge(f"warm-up {share:.0%}", "gates", _single(1.0), ("scored",), share) for share in (0.0, 0.01, 0.1, 0.4)),
+    Judge("one-shot", "gates", _single(0.1), ("shared", "untuned")),
     Judge("one-shot", "nasrec", _single(0.1), ("shared", "untuned")),
     Judge("paths drawn uniformly", "nasrec", lambda space, seed: SampledPaths(space, seed, 0.1, single=False), ("shared",)),
     Judge("no full-path warm-up", "nasrec", _single(0.0), ("shared",)),
     Judge("dot product unbalanced", "unbalanced", _single(0.1), ("shared",)),
     Judge("policy", "nasrec", lambda space, seed: LearntPaths(space, seed, 0.1), ("shared",)),
     Judge("policy, co-trained baseline", "nasrec", lambda space, seed: LearntPaths(space, seed, 0.1), ("shared",), baseline=True),
-    *(Judge(f"warm-up {share:.0%}", "gates", _single(1.0), ("scored",), share) for share in (0.0, 0.01, 0.1, 0.4)),
-    Judge("one-shot", "gates", _single(0.1), ("shared", "untuned")),
 )
 
 
@@ -175,8 +175,8 @@ def table(bench: Bench) -> str:
         if not alone:
             continue
         if again := bench.alone(space, seed=1):
-            lines.append(_row(space, "trained alone again, another seed", [again], alone))
-        lines += [_row(space, name, scores, alone) for name, scores in _scores(bench, space).items()]
+            lines.append(rank_row(space, "trained alone again, another seed", [again], alone))
+        lines += [rank_row(space, name, scores, alone) for name, scores in _scores(bench, space).items()]
         lines.append(f"| {space} | ranking predictor, learnt from 4/5 of the same trainings | | {_predictor(bench, space, alone):+.2f} | |")
     return "\n".join(lines)
 
@@ -200,7 +200,7 @@ def _scores(bench: Bench, space: str) -> dict[str, list[list[float]]]:
     return found
 
 
-def _row(space: str, name: str, scores: Sequence[Sequence[float]], alone: Sequence[float]) -> str:
+def rank_row(space: str, name: str, scores: Sequence[Sequence[float]], alone: Sequence[float]) -> str:
     """The interval is that of 2,000 resamples of the networks, of the mean over seeds."""
     values, truth = np.array(scores), np.array(alone)
     generator = np.random.Generator(np.random.Philox(0))
