@@ -17,7 +17,7 @@ def aggregate_text(alphas: Record) -> str:
     width = max(len(_name(gate)) for gate in gates)
     lines += [f"  {_name(gate):<{width}}  {gate['probability']:.2f} ± {gate['std']:.2f}" for gate in kept]
     if alphas.get("kept_for_want_of_better"):
-        lines.append(f"no module is above {alphas['cut']:g}; the best is kept, since a network cannot be empty")
+        lines.append(f"no module is above {alphas['cut']:g}; kept are the best that cost no more than all are expected to")
     lines += _agreement(alphas)
     trends = {_name(gate): gate["drift_per_day"] for gate in gates if _name(gate) in alphas.get("drifting", [])}
     lines += [f"{name} drifts: {per_day:+.3f} a day" for name, per_day in trends.items()]

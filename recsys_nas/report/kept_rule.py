@@ -22,7 +22,9 @@ def kept_when(alphas: Record) -> str:
         kept = sum(gate["kept"] for gate in alphas["gates"])
         return f"{score} is {'the highest' if kept == 1 else f'among the {kept} highest'}"
     fits = f", and it fits {counted(alphas['target_flops'], 'dense FLOP')} beside better ones" if rule == "budget" else ""
-    none = "; here none is, and the best is kept, since a network cannot be empty" if alphas.get("kept_for_want_of_better") else ""
+    none = (
+        "; here none is, and the best that cost no more than all are expected to are kept" if alphas.get("kept_for_want_of_better") else ""
+    )
     return f"{score} is above {alphas.get('cut', alphas['threshold']):g}{fits}{none}"
 
 

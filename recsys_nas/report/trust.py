@@ -93,8 +93,9 @@ def _for_want_of_better(run: RunRecords) -> list[Check]:
     if not run.alphas.get("kept_for_want_of_better"):
         return []
     text = (
-        f"The search kept nothing on its merits: no module is above {run.alphas['cut']:g}, and the best is kept only since a network "
-        "cannot be empty. More rows a day may decide more; a smaller search.cost_weight, or a larger search.target_flops, asks for more."
+        f"The search kept nothing on its merits: no module is above {run.alphas['cut']:g}; kept are the best ones that together cost "
+        "no more FLOPs than all are expected to. More rows a day may decide more; a smaller search.cost_weight, or a larger "
+        "search.target_flops, asks for more."
     )
     return [Check("caution", "Nothing found", text)]
 

@@ -35,11 +35,13 @@ def scores(by_day: Floats, days: Sequence[int], search: SearchConfig) -> Floats:
 
 @dataclass(frozen=True)
 class Discretisation:
-    """Which gates are kept, by their scores. `price`: dense FLOPs of the network of some gates, asked for with a budget alone."""
+    """Which gates are kept, by their scores. `price`: dense FLOPs of the network of some gates; `expected`: those that probabilities
+    `[gates]` stand for. Both are asked for with a budget, and where no score is above the cut."""
 
     gates: tuple[Gate, ...]
     search: SearchConfig
     price: Callable[[Iterable[Gate]], int]
+    expected: Callable[[Floats], float]
 
     @property
     def cut(self) -> float:
@@ -58,8 +60,19 @@ class Discretisation:
             kept[self._within_budget(best_first, score)] = True
         else:
             kept[score > self.cut] = True
-            kept[best_first[0]] = True
+            if not kept.any():
+                kept[self._as_dear_as_expected(best_first, by_day.mean(axis=0))] = True
         return kept
+
+    def _as_dear_as_expected(self, best_first: Sequence[int], probabilities: Floats) -> list[int]:
+        """The best gate and those after it, as long as they cost no more than what the day trained: many gates that are each more
+        likely shut than open still stand for a network, and the best of them alone may be far from it."""
+        budget, taken = self.expected(probabilities), [best_first[0]]
+        for number in best_first[1:]:
+            if self.price(self.gates[i] for i in [*taken, number]) > budget:
+                break
+            taken.append(number)
+        return taken
 
     def _within_budget(self, best_first: Sequence[int], score: Floats) -> list[int]:
         """The best gates above the cut that fit together; without one that does, the best of all that fits."""
@@ -94,4 +107,11 @@ def discretisation(space: SearchSpace, search: SearchConfig) -> Discretisation:
 
         return dense_flops(space.architecture(kept))
 
-    return Discretisation(space.gates, search, price)
+    def expected(probabilities: Floats) -> float:
+        from torch import tensor
+
+        from recsys_nas.cost import expected_dense_flops
+
+        return float(expected_dense_flops(space, dict(zip(space.gates, tensor(probabilities), strict=True))))
+
+    return Discretisation(space.gates, search, price, expected)

@@ -26,7 +26,7 @@ PLAIN: dict[str, Any] = {"threshold": 0.5, "cut": 0.5, "method": "mean", "discre
         ),
         (
             {"kept_for_want_of_better": True},
-            "its mean probability is above 0.5; here none is, and the best is kept, since a network cannot be empty",
+            "its mean probability is above 0.5; here none is, and the best that cost no more than all are expected to are kept",
         ),
         ({"strategy": "evolution"}, "the network chosen in the end has it"),
     ],

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from data_prep.schema import Schema, SparseFeature
 from data_prep.shards import Manifest, write_manifest
 from recsys_nas import cli
 from recsys_nas.config import Config, ConfigError, from_mapping, load_config, to_toml
+from recsys_nas.cost import dense_flops, expected_dense_flops
 from recsys_nas.search.aggregate import aggregate_run
 from recsys_nas.space import Architecture, Block, Gate, SearchSpace, SpaceRules, load_architecture
 
@@ -108,7 +110,10 @@ def test_days_that_rank_nothing_still_leave_valid_json(run: Path) -> None:
     aggregate_run(run)
     assert read_alphas(run)["agreement"] == {"kendall_tau": None, "jaccard": 1.0}
     assert read_alphas(run)["kept_for_want_of_better"]
-    assert load_architecture(run / "architecture.json").blocks == (Block.reading((0,), ("linear",), 8),)
+    kept = load_architecture(run / "architecture.json")
+    expected = expected_dense_flops(SPACE, dict.fromkeys(SPACE.gates, torch.tensor(0.5)))
+    assert 0 < dense_flops(kept) <= float(expected) < dense_flops(SPACE.full())
+    assert {module.name for module in kept.blocks[0].modules} == {"linear", "fm", "embedded_fc"}
 
 
 def remove(path: Path) -> None:
@@ -217,7 +222,7 @@ def test_the_verb_warns_of_decoys_drift_and_days_that_keep_nothing(run: Path, ca
     assert cli.main(["aggregate", str(run)]) == cli.SUCCESS
     told = capsys.readouterr()
     assert "1/fm drifts: -0.080 a day" in told.out
-    assert "no module is above 0.5; the best is kept, since a network cannot be empty" in told.out
+    assert "no module is above 0.5; kept are the best that cost no more than all are expected to" in told.out
     assert "warning: a decoy survived" in told.err
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from recsys_nas.config import ConfigError
 from recsys_nas.cost import dense_flops
@@ -26,7 +27,10 @@ def rule(**settings: object) -> Discretisation:
     def price(kept: Iterable[Gate]) -> int:
         return 10 + sum(PRICES[gate] for gate in kept)
 
-    return Discretisation(GATES, SearchConfig(**settings), price)  # type: ignore[arg-type]
+    def expected(probabilities: NDArray[np.float64]) -> float:
+        return 10 + float(probabilities @ np.array(list(PRICES.values())))
+
+    return Discretisation(GATES, SearchConfig(**settings), price, expected)  # type: ignore[arg-type]
 
 
 def logit(p: float) -> float:
@@ -63,6 +67,20 @@ def test_the_threshold_keeps_what_is_above_and_at_least_the_best() -> None:
     assert rule().keep(BY_DAY, DAYS).tolist() == [True, False, True]
     assert rule(threshold=0.58).keep(BY_DAY, DAYS).tolist() == [True, False, False]
     assert rule(threshold=0.9).keep(BY_DAY, DAYS).tolist() == [True, False, False]
+
+
+def test_with_nothing_above_the_cut_the_best_are_kept_up_to_the_flops_that_the_gates_expect() -> None:
+    by_hand = [
+        # Expected: 10 + 40 + 13.5 + 12 = 75.5. The best costs 10 + 30; with the next, of 100, it would be 140, and there it ends.
+        ([0.4, 0.45, 0.2], [False, True, False]),
+        # 10 + 16 + 12 + 27 = 65, which is less than the best one costs.
+        ([0.16, 0.4, 0.45], [False, False, True]),
+        # 85 and 100, where the best two cost 10 + 30 + 60.
+        ([0.3, 0.5, 0.5], [False, True, False]),
+        ([0.45, 0.5, 0.5], [False, True, True]),
+    ]
+    for probabilities, kept in by_hand:
+        assert rule().keep(np.array([probabilities]), [0]).tolist() == kept
 
 
 def test_a_majority_needs_more_than_half_of_the_days_whatever_the_threshold() -> None:
