@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from random import Random
 
@@ -61,6 +62,13 @@ def test_single_operator_paths_read_one_and_a_binomial_more() -> None:
     assert {len(module.dense) for module in single_operator_path(space, generator).blocks[0].modules if module.dense} == {1}
 
 
+def test_single_operator_paths_draw_both_mergers() -> None:
+    space, generator = SPACES["one_of_each"], Random(0)
+    blocks = [block for _ in range(50) for block in single_operator_path(space, generator).blocks]
+    assert {block.dense_to_tokens for block in blocks} == {0, 2}
+    assert {block.tokens_to_dense for block in blocks} == {False, True}
+
+
 def test_the_full_network_is_trained_with_a_probability_that_falls_to_none() -> None:
     space = SPACES["one_of_each"]
     paths = SampledPaths(space, 0, full_share=0.5, single=True)
@@ -90,6 +98,16 @@ def test_reinforce_moves_logits_by_the_formula() -> None:
     assert torch.allclose(policy.log_probability(values)[0], policy.probabilities()[:, 0].log().sum())
 
 
+def test_a_temperature_divides_the_logits_that_reinforce_measures_probabilities_at() -> None:
+    policy = Policy(SPACES["independent"])
+    policy.logits[0, :2] = torch.tensor([2.0, 0.0])
+    hot = 1 / (1 + math.exp(-2.0 / 4))
+    assert policy.probabilities(4.0)[0, :2].tolist() == pytest.approx([hot, 1 - hot])
+    values = torch.zeros(1, len(policy.logits), dtype=torch.int64)
+    policy.reinforce(values, torch.tensor([1.0]), rate=0.5, temperature=4.0)
+    assert float(policy.logits[0, 0]) == pytest.approx(2.0 + 0.5 * (1 - hot))
+
+
 def test_a_policy_draws_by_its_probabilities() -> None:
     policy = Policy(SPACES["one_of_each"])
     policy.logits[0, 0] = 2.0
@@ -113,6 +131,28 @@ def test_a_policy_learns_what_is_rewarded(name: str) -> None:
         drawn: Architecture = paths.path(step, steps)
         paths.learn(step, -bench.loss(drawn))
     assert mean_loss(1) < before - 0.1
+
+
+def test_an_advantage_is_the_reward_less_its_running_mean_in_running_deviations_cut_at_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, advantages = LearntPaths(SPACES["one_of_each"], 0, rest_share=0.0), []
+    monkeypatch.setattr(paths.policy, "reinforce", lambda values, advantage, rate: advantages.append(float(advantage)))
+    for step, reward in enumerate((1.0, 2.0, 1.2)):
+        paths.path(step, 3)
+        paths.learn(step, reward)
+    # Nothing to compare the first with, no spread before the second; then weights .98 and 1: mean 2.98 / 1.98, mean square 4.98 / 1.98.
+    mean = 2.98 / 1.98
+    assert advantages == pytest.approx([3.0, (1.2 - mean) / math.sqrt(4.98 / 1.98 - mean**2)])
+
+
+def test_rewards_teach_nothing_while_the_policy_rests() -> None:
+    paths = LearntPaths(SPACES["one_of_each"], 0, rest_share=0.5)
+    moved = []
+    for step in range(8):
+        paths.path(step, 8)
+        before = paths.policy.logits.clone()
+        paths.learn(step, float(step))
+        moved.append(not torch.equal(paths.policy.logits, before))
+    assert moved == [False] * 4 + [True] * 4
 
 
 def test_what_a_policy_has_learnt_is_in_its_state() -> None:

@@ -41,13 +41,18 @@ def test_a_predictor_ranks_networks_that_it_has_not_seen() -> None:
 
 
 def test_records_of_different_searches_are_not_compared_with_each_other() -> None:
-    inputs, values = records(80)
-    groups = (np.arange(80) >= 40).astype(np.int64)
-    # The second search has losses on another scale: compared across, they would bury everything else.
+    inputs, values = records(120)
+    # The second search had one option in all of its networks, and a day of higher losses: compared across, the option would be to blame.
+    option = int(np.argmin(np.abs(inputs.mean(0) - 0.5)))
+    groups = (inputs[:, option] > 0).astype(np.int64)
     predictor = RankPredictor(seed=0)
-    predictor.fit(inputs, np.where(groups == 1, 100 + 50 * values, values), np.ones(80), groups)
-    others, truth = records(60, seed=1)
-    assert kendall_tau(predictor.predict(others), truth) > 0.5
+    predictor.fit(inputs, values + groups, np.ones(120), groups)
+    others, truth = records(80, seed=1)
+    with_it, without = others[:, option] > 0, others[:, option] == 0
+    predicted = predictor.predict(others)
+    assert kendall_tau(predicted, truth) > 0.4
+    apart = predicted[with_it].mean() - predicted[without].mean()
+    assert abs(apart) < 1.0, f"standard deviations: {apart}"
 
 
 def test_reinforce_over_encodings_moves_only_choices_with_effect() -> None:
