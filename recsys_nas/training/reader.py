@@ -22,6 +22,7 @@ from torchrec import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
 from data_prep.ahead import load_ahead
+from data_prep.pool import default_workers
 from data_prep.shards import Manifest, open_part
 from recsys_nas.training.collate import Collator, Piece
 from recsys_nas.training.row_shuffle import ShuffledRows
@@ -59,6 +60,11 @@ class Batch(Pipelineable):
         return Batch(*(v.pin_memory() for v in (self.dense, self.sparse, self.labels)), self.index, self.start, self.step_rows, self.valid)
 
 
+def _batches_ahead() -> int:
+    """None where reader and model share the only core: a thread would only cost its switches. A GPU leaves the core to the reader."""
+    return 2 if default_workers() > 1 or torch.cuda.is_available() else 0
+
+
 @dataclass(frozen=True)
 class ReaderOptions:
     """`shuffle_seed` None: in order, with a short last block; else blocks shuffled anew for each epoch and the short one left out.
@@ -66,7 +72,8 @@ class ReaderOptions:
     `shuffle_rows`: shuffle single rows instead, all of them held in memory: for small data sets.
     `days_in_order`: blocks are shuffled within each day only, and those of an earlier day come first.
     `table_rows`: rows of the table of each sparse and then each jagged feature; ids wrap around it. `prefetch`: batches read
-    ahead by a thread (0: none). `pin_memory`: batches in page-locked memory, for copies to a GPU that nothing waits for.
+    ahead by a thread; 0, the default where reader and model share the only core: none. `pin_memory`: batches in page-locked
+    memory, for copies to a GPU that nothing waits for.
     `rows`: read only these of the days, from the first to before the second; None: all. `max_steps`: stop after so many batches
     (0: at the end).
     """
@@ -78,7 +85,7 @@ class ReaderOptions:
     epochs: int = 1
     rank: int = 0
     world_size: int = 1
-    prefetch: int = 2
+    prefetch: int = field(default_factory=_batches_ahead)
     pin_memory: bool = field(default_factory=torch.cuda.is_available)
     rows: tuple[int, int] | None = None
     max_steps: int = 0
