@@ -46,11 +46,12 @@ def test_several_are_loaded_at_once(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("where", ["draw", "load", "use"])
-def test_a_fault_is_told_once_all_before_it_are_used(threads: int, where: str) -> None:
+@pytest.mark.parametrize("last", [20, KEYS])
+def test_a_fault_is_told_once_all_before_it_are_used(threads: int, where: str, last: int) -> None:
     used, before = list[int](), threading.active_count()
 
     def fail(at: str, key: int) -> None:
-        if at == where and key >= 20:
+        if at == where and 20 <= key <= last:
             raise ValueError(f"{where} {key}")
 
     def keys() -> Iterator[int]:
