@@ -3,10 +3,10 @@
     pip install polars    # a peer, not a dependency; the extra `benchmarks` in setup.py
     python benchmarks/data_prep.py --rows 16000000 --json OUT
 
-Each case is a process of its own; they run in turn, and the figures are medians. Cases named *_one run on one core, the
-others on all. Our work: parsing, checking, transform, hashing, writing, sha256, fsync, manifest; see data_prep_cases.py for
-the peers', who check less. There are as many day files as cores. What a day ends with (its last part
-hashed, written and flushed) keeps no core busy, so few rows show poor scaling.
+Each case is a process of its own; they run in turn, once to warm up, and the figures are medians of the rounds after. Cases
+named *_one run on one core, the others on all. Our work: parsing, checking, transform, hashing, writing, sha256, fsync,
+manifest; see data_prep_cases.py for the peers', who check less. There are as many day files as cores. What a day ends with (its
+last part flushed) keeps no core busy, so few rows show poor scaling.
 TorchRec's converter gets the first rows only: it holds 2 GB per million.
 """
 
@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measuring import MB, Sample, cores, machine, measure_in_turn, middle, peak_mb, rates
-from data_prep.atomic import write_json
+from data_prep.atomic import whole_folder, write_json
 
 TORCHREC_ROWS = 100_000
 VERSIONS = ("numpy", "numba", "isal", "zstandard", "polars", "torchrec")
@@ -109,15 +109,18 @@ def main() -> None:
     ask.add_argument("--rows", type=int, default=16_000_000, help="about 260 bytes each; the folder needs about three times that")
     ask.add_argument("--repeats", type=int, default=3)
     ask.add_argument("--json", type=Path, help="where to write the figures")
-    ask.add_argument("--folder", type=Path, help="where to put the files while it runs (default: the system's temporary folder)")
+    ask.add_argument("--folder", type=Path, help="where the files are made, kept and used again (default: in a temporary folder)")
     arguments = ask.parse_args()
     if importlib.util.find_spec("polars") is None:
         sys.exit("error: polars, one of the peers, is not installed here; install it with: pip install polars")
     where = machine(VERSIONS)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
-        make_logs(folder, arguments.rows)
-        figures = summary(measure_in_turn(cases_of(folder), arguments.repeats), folder) | {"machine": where}
+    with tempfile.TemporaryDirectory() as temporary:
+        parent = arguments.folder or Path(temporary)
+        folder = parent / f"rows-{arguments.rows}"
+        if not folder.exists():
+            with whole_folder(folder, parent) as made:
+                make_logs(made, arguments.rows)
+        figures = summary(measure_in_turn(cases_of(folder), arguments.repeats, warm_up=1), folder) | {"machine": where}
     print(json.dumps(figures, indent=2))
     if arguments.json:
         write_json(arguments.json, figures)

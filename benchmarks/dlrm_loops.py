@@ -28,8 +28,9 @@ from torchrec.models.dlrm import DLRM
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
+from data_prep.part_files import write_part
 from data_prep.schema import criteo_schema
-from data_prep.shards import DayEntry, Manifest, Part, write_manifest, write_part
+from data_prep.shards import DayEntry, Manifest, Part, write_manifest
 from embeddings.sharding import _OPTIMIZERS
 from recsys_nas.config import from_mapping, to_toml
 from recsys_nas.jobs.assembly import Recipe, Run, assemble

@@ -48,14 +48,16 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
     return Sample(json.loads(out.splitlines()[-1]), rss, private)
 
 
-def measure_in_turn(cases: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[Sample]]:
-    """Every case once, then every case again: what slows the machine down for a while slows all of them."""
+def measure_in_turn(cases: Mapping[str, Sequence[str]], repeats: int, warm_up: int = 0) -> dict[str, list[Sample]]:
+    """Every case once, then every case again: what slows the machine down for a while slows all of them. The first `warm_up` rounds
+    are left out: a virtual machine pays for each page of memory that it has not used before."""
     samples: dict[str, list[Sample]] = {name: [] for name in cases}
-    for repeat in range(repeats):
+    for repeat in range(warm_up + repeats):
         for name, command in cases.items():
-            samples[name].append(measure(command))
-            print(f"{repeat + 1}/{repeats} {name}: {json.dumps(samples[name][-1].printed)}", file=sys.stderr, flush=True)
-    return samples
+            samples[name].append(sample := measure(command))
+            what = f"{repeat - warm_up + 1}/{repeats}" if repeat >= warm_up else "warm-up"
+            print(f"{what} {name}: {json.dumps(sample.printed)}", file=sys.stderr, flush=True)
+    return {name: taken[warm_up:] for name, taken in samples.items()}
 
 
 def rates(samples: Sequence[Sample], unit: str = "rows") -> list[float]:

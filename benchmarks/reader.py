@@ -23,15 +23,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measuring import cores, machine, measure_in_turn, middle, peak_mb, rates
 from data_prep.atomic import write_json
+from data_prep.part_files import write_part
 from data_prep.schema import criteo_schema
-from data_prep.shards import DayEntry, Manifest, empty_part, open_manifest, write_manifest, write_part
+from data_prep.shards import DayEntry, Manifest, empty_part, open_manifest, write_manifest
 
 BATCH_SIZE, BUCKETS, TABLE_ROWS, PART_ROWS = 8192, 10_000, 3_000, 1 << 19
 PASSES = 2
 OURS: dict[str, dict[str, Any]] = {
     "ours": {},
     "ours_shuffled": {"shuffle_seed": 1},
-    "ours_no_prefetch": {"prefetch": 0},
+    "ours_prefetch": {"prefetch": 2},
     "ours_wrapped_ids": {"table_rows": [TABLE_ROWS] * 26},
 }
 PEERS: dict[str, dict[str, Any]] = {"torchrec": {}, "torchrec_shuffled": {"shuffle_batches": True}, "torchrec_mapped": {"mmap_mode": True}}

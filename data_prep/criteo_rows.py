@@ -1,4 +1,4 @@
-"""The rows of one Criteo log, put into parts or counted. Blocks of lines are parsed by several threads at once where there are cores
+"""The rows of one Criteo log, encoded or counted. Blocks of lines are parsed by several threads at once where there are cores
 for it; what comes out is in the order of the lines, and the same, for any number of threads.
 
 Importing this loads numba.
@@ -6,24 +6,25 @@ Importing this loads numba.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import TypeVar
 
-from data_prep.ahead import load_ahead
 from data_prep.criteo_tsv import MAX_BAD_ROWS_A_CALL, MAX_LINE_BYTES, RowParser
-from data_prep.inputs import BLOCK_BYTES, LogReader
+from data_prep.in_turn import in_turn
+from data_prep.inputs import BLOCK_BYTES, Block, LogReader
 from data_prep.shards import Part, empty_part
-from data_prep.sources import BadRow, Encoding, Filled, KeyBlock
+from data_prep.sources import BadRow, Encoding, KeyBlock, RowBlock
 
 MIN_LINE_BYTES = 41
 """Of a line that can be a row: 40 cells and a newline, of which only the label has to have a byte of its own."""
 BLOCK_ROWS = (BLOCK_BYTES + MAX_LINE_BYTES) // MIN_LINE_BYTES
 
-Read = TypeVar("Read")
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -31,28 +32,25 @@ class _Desk:
     """What a thread parses with: a parser, whose buffers are its own, and room for the rows of a block."""
 
     parser: RowParser
-    rows: Part
+    room: Part
 
+    def rows(self, block: Block, at: int) -> tuple[int, RowBlock]:
+        """The rows of a block from byte `at` on, as far as there is room and few enough are bad to be held in memory; where that ends."""
+        row = lines = 0
+        bad: list[BadRow] = []
+        while at < len(block) and row < self.room.rows and len(bad) < MAX_BAD_ROWS_A_CALL:
+            at, row, more, found = self.parser.parse(block, at, self.room, row)
+            bad += [replace(one, line=one.line + lines) for one in found]
+            lines += more
+        return at, RowBlock(self.room.cut(0, row), lines, bad)
 
-@dataclass(frozen=True)
-class _Parsed:
-    """A block as far as it has been parsed, to byte `end`; its rows are the first `filled` of the desk."""
-
-    block: bytes
-    end: int = 0
-    filled: int = 0
-    lines: int = 0
-    bad: Sequence[BadRow] = ()
-    desk: _Desk | None = None
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """The keys of a block up to byte `end`."""
-
-    block: bytes
-    end: int
-    keys: Sequence[KeyBlock]
+    def keys(self, block: Block, at: int) -> tuple[int, Sequence[KeyBlock]]:
+        """The keys of these rows."""
+        found = list[KeyBlock]()
+        while at < len(block) and sum(len(keys.bad) for keys in found) < MAX_BAD_ROWS_A_CALL:
+            at, keys = self.parser.keys(block, at)
+            found.append(keys)
+        return at, found
 
 
 class CriteoRows:
@@ -61,82 +59,44 @@ class CriteoRows:
     def __init__(self, path: Path, encoding: Encoding, threads: int) -> None:
         self._reader = LogReader(path)
         self._threads = threads
-        self._parser = RowParser(encoding.schema, encoding.encoder, encoding.dense)
         self._desks: SimpleQueue[_Desk] = SimpleQueue()
-        for _ in range(threads + 2 if threads > 1 else 1):  # one more than there are blocks ahead: that of the block in use
+        for _ in range(threads):
             parser = RowParser(encoding.schema, encoding.encoder, encoding.dense)
             self._desks.put(_Desk(parser, empty_part(encoding.schema, BLOCK_ROWS)))
-        # A single thread parses straight into the part, without a desk between.
-        self._parsed = self._each_block(self._parse if threads > 1 else _Parsed)
-        self._now = _Parsed(b"")
-        self._taken = self._at = 0
 
     @property
     def position(self) -> int:
         return self._reader.position
 
-    def fill(self, part: Part, row: int) -> Filled:
-        now = self._now
-        if self._taken < now.filled:
-            return self._take(part, row, lines=0, bad=())
-        if self._at < len(now.block):
-            self._at, row, lines, bad = self._parser.parse(now.block, self._at, part, row)
-            return Filled(row, lines, bad, ended=False)
-        if now.desk is not None:
-            self._desks.put(now.desk)
-        following = next(self._parsed, None)
-        self._now, self._taken, self._at = following or _Parsed(b""), 0, following.end if following else 0
-        if following is None:
-            return Filled(row, 0, (), ended=True)
-        return self._take(part, row, following.lines, following.bad)
+    def rows(self, use: Callable[[RowBlock], None]) -> None:
+        self._read(_Desk.rows, use)
 
-    def _take(self, part: Part, row: int, lines: int, bad: Sequence[BadRow]) -> Filled:
-        """Copy as many rows of the block as the part has room for."""
-        count = min(part.rows - row, self._now.filled - self._taken)
-        if self._now.desk is not None:
-            rows = self._now.desk.rows
-            for target, source in ((part.dense, rows.dense), (part.sparse, rows.sparse), (part.label, rows.label)):
-                target[row : row + count] = source[self._taken : self._taken + count]
-        self._taken += count
-        return Filled(row + count, lines, bad, ended=False)
+    def keys(self, use: Callable[[KeyBlock], None]) -> None:
+        def use_each(found: Sequence[KeyBlock]) -> None:
+            for keys in found:
+                use(keys)
 
-    def _parse(self, block: bytes) -> _Parsed:
-        """In a thread: a block as far as it has rows, and not too many bad ones to be held in memory."""
-        desk = self._desks.get()
-        at = row = lines = 0
-        bad: list[BadRow] = []
-        while at < len(block) and row < desk.rows.rows and len(bad) < MAX_BAD_ROWS_A_CALL:
-            at, row, more, found = desk.parser.parse(block, at, desk.rows, row)
-            bad += [replace(one, line=one.line + lines) for one in found]
-            lines += more
-        return _Parsed(block, at, row, lines, bad, desk)
+        self._read(_Desk.keys, use_each)
 
-    def keys(self) -> Iterator[KeyBlock]:
-        for counted in self._each_block(self._count):
-            yield from counted.keys
-            at = counted.end
-            while at < len(counted.block):
-                at, more = self._parser.keys(counted.block, at)
-                yield more
+    def _read(self, read: Callable[[_Desk, Block, int], tuple[int, Found]], use: Callable[[Found], None]) -> None:
+        """`use` what `read` gives of each block; several blocks are read at once where there are threads."""
 
-    def _count(self, block: bytes) -> _Counted:
-        """In a thread, as `_parse`."""
-        desk = self._desks.get()
-        at, found = 0, list[KeyBlock]()
-        while at < len(block) and sum(len(keys.bad) for keys in found) < MAX_BAD_ROWS_A_CALL:
-            at, keys = desk.parser.keys(block, at)
-            found.append(keys)
-        self._desks.put(desk)
-        return _Counted(block, at, found)
+        def begin(block: Block) -> tuple[Block, _Desk, int, Found]:
+            desk = self._desks.get()
+            return block, desk, *read(desk, block, 0)
 
-    def _each_block(self, read: Callable[[bytes], Read]) -> Iterator[Read]:
-        """`read` of each block, in order; several at once where there are threads."""
-        ahead = self._threads + 1 if self._threads > 1 else 0
-        return load_ahead(read, self._reader.blocks(MAX_LINE_BYTES), ahead, self._threads)
+        def finish(begun: tuple[Block, _Desk, int, Found]) -> None:
+            block, desk, at, found = begun
+            use(found)
+            while at < len(block):
+                at, found = read(desk, block, at)
+                use(found)
+            self._desks.put(desk)
+
+        in_turn(self._reader.blocks(MAX_LINE_BYTES), begin, finish, self._threads)
 
     def __enter__(self) -> CriteoRows:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        del self._parsed  # ends its threads
         self._reader.__exit__(kind, error, trace)

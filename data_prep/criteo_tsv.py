@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from data_prep.categorical import Encoder, ModuloEncoder
 from data_prep.dense_transform import DenseTransform
 from data_prep.hex_words import DIGITS, hex_value, is_hex, load_word
+from data_prep.inputs import Block
 from data_prep.schema import Schema, criteo_schema
 from data_prep.shards import Part, empty_part
 from data_prep.sources import BadRow, Fault, KeyBlock
@@ -83,7 +84,7 @@ class RowParser:
         self._raw_keys = np.empty((KEY_ROWS_A_CALL, len(schema.sparse)), np.int64)
         self._found = np.empty((MAX_BAD_ROWS_A_CALL, 4), np.int64)
 
-    def parse(self, block: bytes, start: int, part: Part, row: int) -> tuple[int, int, int, list[BadRow]]:
+    def parse(self, block: Block, start: int, part: Part, row: int) -> tuple[int, int, int, list[BadRow]]:
         """Fill `part` from `row` on with the lines of `block` from byte `start` on; the block ends in a newline.
 
         Stops at the end of the block, when the part is full, when many rows were bad, or after many rows. Returns the byte
@@ -99,7 +100,7 @@ class RowParser:
             part.sparse[row : row + filled, column] = self._encoder.encode(column, (raw - 1).astype(np.uint64), raw == 0)
         return end, row + filled, lines, bad
 
-    def keys(self, block: bytes, start: int) -> tuple[int, KeyBlock]:
+    def keys(self, block: Block, start: int) -> tuple[int, KeyBlock]:
         """The keys of some lines of `block` from byte `start` on, and the byte it came to."""
         part = self._scratch
         rows = Rows(part.dense, self._raw_keys, part.label)
@@ -111,12 +112,12 @@ class RowParser:
     def _scratch(self) -> Part:
         return empty_part(self._schema, KEY_ROWS_A_CALL)
 
-    def _parse(self, block: bytes, start: int, rows: Rows, row: int, rules: Rules) -> tuple[int, int, int, list[BadRow]]:
+    def _parse(self, block: Block, start: int, rows: Rows, row: int, rules: Rules) -> tuple[int, int, int, list[BadRow]]:
         end, row, lines, count = _parse(np.frombuffer(block, np.uint8), start, rows, row, rules, self._found)
         return end, row, lines, [self._describe(block, *found) for found in self._found[:count].tolist()]
 
-    def _describe(self, block: bytes, line: int, start: int, fault: int, detail: int) -> BadRow:
-        text = block[start : min(block.index(b"\n", start), start + MAX_QUOTED_BYTES)]
+    def _describe(self, block: Block, line: int, start: int, fault: int, detail: int) -> BadRow:
+        text = bytes(block[start : start + MAX_QUOTED_BYTES]).partition(b"\n")[0]
         return BadRow(line, Fault(fault), self._reason(Fault(fault), detail), text.decode("ascii", "backslashreplace"))
 
     def _reason(self, fault: Fault, detail: int) -> str:

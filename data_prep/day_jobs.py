@@ -19,7 +19,7 @@ from data_prep.part_writer import PartWriter
 from data_prep.pool import Report
 from data_prep.quarantine import Quarantine
 from data_prep.shards import FORMAT_VERSION, DayEntry, PartEntry, day_folder, read_json
-from data_prep.sources import BadRow, Encoding, RowSource
+from data_prep.sources import BadRow, Encoding, KeyBlock, RowBlock, RowSource
 from data_prep.vocabulary import column_file
 from data_prep.work_folder import counts_folder, work_folder
 
@@ -54,10 +54,13 @@ def count_day(task: DayTask, report: Report) -> None:
     with whole_folder(folder, work_folder(task.root)) as temporary:
         counter = KeyCounter(temporary, [column_file(feature.name) for feature in options.schema.categorical], task.threads)
         reading = _Reading(task, temporary, report)
+
+        def count(block: KeyBlock) -> None:
+            counter.add(block.keys)
+            reading.took(block.bad, block.lines)
+
         for source in reading.sources(encoding):
-            for block in source.keys():  # noqa: SIM118 - no dict
-                counter.add(block.keys)
-                reading.took(block.bad, block.lines)
+            source.keys(count)
         reading.end()
         counter.close()
         write_json(temporary / COUNTS_FILE, _counts_record(task.source, options))
@@ -97,20 +100,15 @@ def prepare_day(task: DayTask, report: Report) -> DayEntry:
 
 
 def _write_parts(task: DayTask, folder: Path, reading: _Reading) -> list[PartEntry]:
-    rows_a_part, row = task.options.part_rows, 0
-    with PartWriter(folder, day_folder(task.source.day), task.options.schema, rows_a_part) as writer:
+    with PartWriter(folder, day_folder(task.source.day), task.options.part_rows) as writer:
+
+        def write(block: RowBlock) -> None:
+            writer.append(block.rows)
+            reading.took(block.bad, block.lines)
+
         for source in reading.sources(task.options.encoding(task.index)):
-            ended = False
-            while not ended:
-                filled = source.fill(writer.part, row)
-                row, ended = filled.row, filled.ended
-                if row == rows_a_part:
-                    writer.write(row)
-                    row = 0
-                reading.took(filled.bad, filled.lines)
+            source.rows(write)
         reading.end()
-        if row:
-            writer.write(row)
         return writer.finish()
 
 

@@ -36,7 +36,7 @@ class LogBytes:
         self.position = 0
         self._path = path
         self._block_bytes = block_bytes
-        self._file = path.open("rb")
+        self._file = path.open("rb", buffering=0)
         self._stream, self._damage = _decompressed(path.suffix, self._file)
         self._blocks: deque[Future[tuple[bytes, int]]] = deque()
         self._thread = None if self._stream is self._file else ThreadPoolExecutor(1, "decompress")
@@ -51,6 +51,12 @@ class LogBytes:
         except self._damage as error:
             raise DataError(f"{self._path} is damaged or cut off at byte {self.position} ({error}): fetch it again") from error
         return data
+
+    def unread(self, size: int) -> bool:
+        """Whether the last `size` bytes will be read again: those of a plain file will, which saves copying them."""
+        if self._thread is None:
+            self._file.seek(-size, 1)
+        return self._thread is None
 
     def _next(self) -> tuple[bytes, int]:
         return self._stream.read(self._block_bytes), self._file.tell()

@@ -16,6 +16,7 @@ from data_prep.paths import is_remote, local_copy, local_path, remote_files, rem
 
 BLOCK_BYTES = 1 << 20
 """Few enough that a block stays in a core's cache, and its memory with the process, from reading to parsing."""
+Block = bytes | memoryview
 COMPRESSED_SUFFIXES = (".gz", ".zst")
 HIDDEN = (".", "_")
 _DAY = re.compile(r"day[=_-]?(\d+)")
@@ -127,7 +128,7 @@ class LogReader:
     def position(self) -> int:
         return self._bytes.position
 
-    def blocks(self, longest_line: int) -> Iterator[bytes]:
+    def blocks(self, longest_line: int) -> Iterator[Block]:
         """Blocks of whole lines; the last line gets its newline if it lacks one. A line beyond `longest_line` bytes
         may come cut, but still longer than that, so that no input can fill the memory.
 
@@ -136,7 +137,9 @@ class LogReader:
         rest = b""
         while data := self._bytes.read():
             end = data.rfind(b"\n") + 1
-            if end:
+            if end and not rest and self._bytes.unread(len(data) - end):
+                yield memoryview(data)[:end]
+            elif end:
                 yield b"".join((rest, memoryview(data)[:end]))
                 rest = data[end:]
             else:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.ahead import load_ahead
+from data_prep.in_turn import in_turn
 
 KEYS_AT_ONCE = 1 << 24
 ENTRIES_AT_ONCE = 1 << 20
@@ -68,8 +68,7 @@ class KeyCounter:
         _flush(self._folder / name)
 
     def _for_each(self, work: Callable[[Any], None], columns: Iterable[Any]) -> None:
-        for _ in load_ahead(work, columns, self._threads - 1, self._threads):
-            pass
+        in_turn(columns, work, lambda _: None, self._threads)
 
 
 def _sort_run(run: Path, column: tuple[str, list[NDArray[np.uint64]]]) -> None:

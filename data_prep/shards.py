@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -36,8 +35,8 @@ from data_prep.wording import counted
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-WRITE_BYTES = 1 << 20
-"""Hashed and written at a time, so that they are still in the cache when they are written."""
+VALUES, OFFSETS = ".values.npy", ".offsets.npy"
+"""After the name of a jagged column, the names of its files."""
 DTYPES: Mapping[str, type[np.generic]] = {"dense": np.float32, "sparse": np.int32, "label": np.int32}
 
 
@@ -108,16 +107,15 @@ class Jagged:
     values: NDArray[np.int32]
     offsets: NDArray[np.int64]
 
-    def head(self, rows: int) -> Jagged:
-        """A view of the first `rows` rows."""
-        return Jagged(self.values[: int(self.offsets[rows])], self.offsets[: rows + 1])
+    @classmethod
+    def of(cls, values: NDArray[np.int32], lengths: NDArray[np.integer[Any]]) -> Jagged:
+        """Lists of these lengths, whose ids follow each other in `values`."""
+        return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
-    def put(self, row: int, values: NDArray[np.int32], lengths: NDArray[np.integer[Any]]) -> None:
-        """Set rows `row` on to lists of these `lengths`, whose ids follow each other in `values`; the rows before must be set."""
-        first = int(self.offsets[row])
-        np.cumsum(lengths, out=self.offsets[row + 1 : row + 1 + len(lengths)])
-        self.offsets[row + 1 : row + 1 + len(lengths)] += first
-        self.values[first : first + len(values)] = values
+    def cut(self, first: int, end: int) -> Jagged:
+        """Rows `first` to before `end`, or to the last."""
+        offsets = self.offsets[first : end + 1]
+        return Jagged(self.values[int(offsets[0]) : int(offsets[-1])], offsets - offsets[0])
 
 
 @dataclass(frozen=True)
@@ -135,36 +133,25 @@ class Part:
     def rows(self) -> int:
         return len(self.label)
 
-    def head(self, rows: int) -> Part:
-        """A view of the first `rows` rows."""
-        jagged = {name: lists.head(rows) for name, lists in self.jagged.items()}
-        return Part(self.dense[:rows], self.sparse[:rows], self.label[:rows], jagged)
+    def cut(self, first: int, end: int) -> Part:
+        """Rows `first` to before `end`, or to the last, uncopied."""
+        jagged = {name: lists.cut(first, end) for name, lists in self.jagged.items()}
+        return Part(self.dense[first:end], self.sparse[first:end], self.label[first:end], jagged)
 
     def arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Every array with the name of its file."""
         yield from ((f"{name}.npy", getattr(self, name)) for name in DTYPES)
         for name, lists in self.jagged.items():
-            yield f"{name}.values.npy", lists.values
-            yield f"{name}.offsets.npy", lists.offsets
+            yield name + VALUES, lists.values
+            yield name + OFFSETS, lists.offsets
 
 
 def empty_part(schema: Schema, rows: int) -> Part:
-    """Arrays to be filled, of `rows` rows.
-
-    The ids of a jagged column get room for lists of full length, so that filling never has to grow an array: what is not
-    written takes address space, not memory. Raises DataError when the system refuses even that.
-    """
-    try:
-        jagged = {
-            feature.name: Jagged(np.empty(rows * feature.max_length, np.int32), np.zeros(rows + 1, np.int64)) for feature in schema.jagged
-        }
-    except MemoryError:
-        raise DataError(f"no memory for the lists of {rows:,} rows: lower --part-rows, or max_length in the schema") from None
+    """Arrays to be filled, of `rows` rows, without lists. What is not written takes address space, not memory."""
     return Part(
         np.empty((rows, len(schema.dense)), np.float32),
         np.empty((rows, len(schema.sparse)), np.int32),
         np.empty((rows, 1), np.int32),
-        jagged,
     )
 
 
@@ -196,9 +183,9 @@ def open_part(root: str | Path, part: PartEntry) -> Part:
     folder = Path(root) / part.path
     arrays = {name: _open_array(folder / f"{name}.npy", (part.rows, None), dtype) for name, dtype in DTYPES.items()}
     jagged = {}
-    for name in (file.removesuffix(".offsets.npy") for file in part.sha256 if file.endswith(".offsets.npy")):
-        offsets = _open_array(folder / f"{name}.offsets.npy", (part.rows + 1,), np.int64)
-        jagged[name] = Jagged(_open_array(folder / f"{name}.values.npy", (int(offsets[-1]),), np.int32), offsets)
+    for name in (file.removesuffix(OFFSETS) for file in part.sha256 if file.endswith(OFFSETS)):
+        offsets = _open_array(folder / (name + OFFSETS), (part.rows + 1,), np.int64)
+        jagged[name] = Jagged(_open_array(folder / (name + VALUES), (int(offsets[-1]),), np.int32), offsets)
     return Part(**arrays, jagged=jagged)
 
 
@@ -214,16 +201,6 @@ def _open_array(path: Path, shape: tuple[int | None, ...], dtype: type[np.generi
         found = f"{array.dtype} {list(array.shape)}"
         raise DataError(f"{path} holds {found}, the manifest says {np.dtype(dtype)} with {shape[0]} rows; run `data-prep verify {root}`")
     return array
-
-
-def write_part(folder: Path, path: str, part: Part) -> PartEntry:
-    """Write the arrays of one part to `folder`, flushed to disk, and return its entry under the relative name `path`.
-
-    Not atomic by itself: a whole day is written under a temporary name and renamed.
-    """
-    folder.mkdir(parents=True)
-    digests = {name: _write_array(folder / name, array) for name, array in part.arrays()}
-    return PartEntry(path, part.rows, int(part.label.sum()), digests)
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
@@ -250,28 +227,3 @@ def _read_remote_json(uri: str) -> Any:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class _HashingFile:
-    """A file open for writing whose digest is known once it is written, so that nothing has to be read back."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        return int(self._file.write(data))
-
-
-def _write_array(path: Path, array: NDArray[Any]) -> str:
-    with path.open("xb") as file:
-        hashing = _HashingFile(file)
-        whole = np.ascontiguousarray(array)
-        np.lib.format.write_array_header_1_0(hashing, np.lib.format.header_data_from_array_1_0(whole))
-        raw = whole.reshape(-1).view(np.uint8)
-        for first in range(0, len(raw), WRITE_BYTES):
-            hashing.write(raw[first : first + WRITE_BYTES].data)
-        file.flush()
-        os.fsync(file.fileno())
-    return hashing.digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What preparation asks of a log, whatever its format: rows put into the arrays of a part, or the keys of its categorical cells.
+"""What preparation asks of a log, whatever its format: blocks of encoded rows, or the keys of its categorical cells.
 
 Every categorical cell is a *key*, an unsigned 64-bit number: the value of Criteo's hex digits or of an integer, the hash of a
 text. What id a key becomes is the encoder's matter (`data_prep.categorical`), not that of a source.
@@ -6,7 +6,7 @@ text. What id a key becomes is the encoder's matter (`data_prep.categorical`), n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -52,16 +52,12 @@ class BadRow:
 
 
 @dataclass(frozen=True)
-class Filled:
-    """What one call of `fill` did: `row` is the part's first free row now, `lines` how many were read, bad ones included.
+class RowBlock:
+    """Some rows, encoded; `lines` were read for them, and `bad` are those among them that hold no row."""
 
-    `ended`: the source has nothing more.
-    """
-
-    row: int
+    rows: Part
     lines: int
     bad: Sequence[BadRow]
-    ended: bool
 
 
 @dataclass(frozen=True)
@@ -86,18 +82,20 @@ class Encoding:
 
 
 class RowSource(Protocol):
-    """A log opened for one reading, by `fill` or by `keys`. A context manager. Both raise DataError for a damaged file."""
+    """A log opened for one reading, by `rows` or by `keys`. A context manager. Both raise DataError for a damaged file,
+    and what `use` raises."""
 
     @property
     def position(self) -> int:
         """Bytes of the file, as it lies on disk, read so far."""
 
-    def fill(self, part: Part, row: int) -> Filled:
-        """Put encoded rows into `part` from `row` on; row 0 starts it anew. Stops at the latest when the part is full, the
-        source has ended, or many rows were bad; earlier as it likes, so that progress can be told."""
+    def rows(self, use: Callable[[RowBlock], None]) -> None:
+        """Call `use` with the rows of the whole source, a block after the other. It may be called in other threads, but never twice at
+        once; the arrays of a block are its own until it returns."""
 
-    def keys(self) -> Iterator[KeyBlock]:
-        """The keys of the whole source, for the first pass of `frequency`; of the very rows that `fill` keeps."""
+    def keys(self, use: Callable[[KeyBlock], None]) -> None:
+        """Call `use` with the keys of the whole source, in the same way, for the first pass of `frequency`; of the very rows that `rows`
+        gives."""
 
     def __enter__(self) -> RowSource: ...
 

@@ -115,7 +115,7 @@ def _steps(root: Path, day: DayEntry, name: str) -> Iterator[NDArray[np.generic]
 
 
 def _first_rows(root: Path, day: DayEntry) -> Iterator[str]:
-    part = open_part(root, day.parts[0]).head(FIRST_ROWS)
+    part = open_part(root, day.parts[0]).cut(0, FIRST_ROWS)
     yield "first rows (label | dense | sparse):"
     for label, dense, sparse in zip(part.label[:, 0], part.dense, part.sparse, strict=True):
         yield f"{label} | {' '.join(f'{value:.2f}' for value in dense)} | {' '.join(str(value) for value in sparse)}"

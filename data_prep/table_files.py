@@ -86,7 +86,7 @@ class _CsvFile:
         return self._reader.position
 
     def rows(self) -> Iterator[Rows]:
-        blocks = self._reader.blocks(MAX_LINE_BYTES)
+        blocks = map(bytes, self._reader.blocks(MAX_LINE_BYTES))
         block = next(blocks, None)
         if block is None:
             raise DataError(f"{self._path} holds nothing once decompressed: leave it out, or fetch it again")

@@ -6,7 +6,7 @@ takes its value (negative ones as two's complement), `hex` that of its digits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -17,8 +17,8 @@ import pyarrow.compute as pa_compute
 from numpy.typing import NDArray
 
 from data_prep.dense_transform import DenseTransform
-from data_prep.shards import Part
-from data_prep.sources import BadRow, Encoding, Fault, Filled, KeyBlock
+from data_prep.shards import Jagged, Part
+from data_prep.sources import BadRow, Encoding, Fault, KeyBlock, RowBlock
 from data_prep.table_files import MAX_QUOTED_BYTES, Rows, TableFile
 from data_prep.table_schema import KeyType, SequenceColumn, TableSchema
 from data_prep.text_hash import hash_texts, parse_hex
@@ -64,51 +64,32 @@ class TableRows:
     def __init__(self, file: TableFile, table: TableSchema, encoding: Encoding) -> None:
         self._file = file
         self._encoding = encoding
-        self._names = [feature.name for feature in encoding.schema.categorical]
         self._batches = (check(rows, table, encoding.dense) for rows in file.rows())
         self._told = 0
-        self._batch: Checked | None = None
-        self._ids: list[NDArray[np.int32]] = []
-        self._ends: list[NDArray[np.int64]] = []
-        self._at = 0
 
     @property
     def position(self) -> int:
         return self._file.position
 
-    def fill(self, part: Part, row: int) -> Filled:
-        if self._batch is None or self._at == self._batch.rows:
-            batch = next(self._batches, None)
-            if batch is None:
-                return Filled(row, 0, (), ended=True)
-            self._take_up(batch)
-            return Filled(self._copy(batch, part, row), batch.lines, self._since_last_call(batch), ended=False)
-        return Filled(self._copy(self._batch, part, row), 0, (), ended=False)
-
-    def keys(self) -> Iterator[KeyBlock]:
+    def rows(self, use: Callable[[RowBlock], None]) -> None:
         for batch in self._batches:
-            bad = self._since_last_call(batch)
-            yield KeyBlock([column.keys[~column.missing] for column in batch.columns], batch.lines, bad)
+            use(RowBlock(self._encoded(batch), batch.lines, self._since_last_call(batch)))
 
-    def _take_up(self, batch: Checked) -> None:
-        """Encode a batch whole; its rows go to one part or to several."""
-        encode = self._encoding.encoder.encode
-        self._batch, self._at = batch, 0
-        self._ids = [encode(number, column.keys, column.missing) for number, column in enumerate(batch.columns)]
-        self._ends = [np.concatenate([[0], np.cumsum(column.lengths)]) for column in batch.columns if column.lengths is not None]
+    def keys(self, use: Callable[[KeyBlock], None]) -> None:
+        for batch in self._batches:
+            keys = [column.keys[~column.missing] for column in batch.columns]
+            use(KeyBlock(keys, batch.lines, self._since_last_call(batch)))
 
-    def _copy(self, batch: Checked, part: Part, row: int) -> int:
-        """Put rows of the batch into `part` from `row` on, as many as fit; returns the part's first free row then."""
-        first, last = self._at, min(batch.rows, self._at + part.rows - row)
-        to = slice(row, row + last - first)
-        part.label[to], part.dense[to] = batch.label[first:last], batch.dense[first:last]
-        flat = len(self._ids) - len(self._ends)
-        for number, ids in enumerate(self._ids[:flat]):
-            part.sparse[to, number] = ids[first:last]
-        for name, ids, ends in zip(self._names[flat:], self._ids[flat:], self._ends, strict=True):
-            part.jagged[name].put(row, ids[ends[first] : ends[last]], np.diff(ends[first : last + 1]))
-        self._at = last
-        return to.stop
+    def _encoded(self, batch: Checked) -> Part:
+        schema, encode = self._encoding.schema, self._encoding.encoder.encode
+        ids = [encode(number, column.keys, column.missing) for number, column in enumerate(batch.columns)]
+        flat = len(schema.sparse)
+        sparse = np.column_stack(ids[:flat]) if flat else np.empty((batch.rows, 0), np.int32)
+        jagged = {}
+        for feature, values, column in zip(schema.jagged, ids[flat:], batch.columns[flat:], strict=True):
+            assert column.lengths is not None
+            jagged[feature.name] = Jagged.of(values, column.lengths)
+        return Part(batch.dense, sparse, batch.label, jagged)
 
     def _since_last_call(self, batch: Checked) -> list[BadRow]:
         """The bad rows of a batch, their lines counted from those told of before."""

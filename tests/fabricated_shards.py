@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.part_files import write_part
 from data_prep.schema import JaggedFeature, Schema, SparseFeature
-from data_prep.shards import DayEntry, Jagged, Manifest, Part, open_manifest, write_manifest, write_part
+from data_prep.shards import DayEntry, Jagged, Manifest, Part, open_manifest, write_manifest
 
 NUM_DENSE, CARDINALITIES = 2, (11, 7, 5)
 SEEN = JaggedFeature("seen", 13, max_length=4)

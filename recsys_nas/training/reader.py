@@ -23,6 +23,7 @@ from torchrec import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
 from data_prep.ahead import load_ahead
+from data_prep.pool import default_workers
 from data_prep.shards import Manifest, open_part
 from data_prep.wording import counted
 from recsys_nas.training.collate import Collator, Piece
@@ -61,6 +62,11 @@ class Batch(Pipelineable):
         return Batch(*(v.pin_memory() for v in (self.dense, self.sparse, self.labels)), self.index, self.start, self.step_rows, self.valid)
 
 
+def _batches_ahead() -> int:
+    """None where reader and model share the only core: a thread would only cost its switches. A GPU leaves the core to the reader."""
+    return 2 if default_workers() > 1 or torch.cuda.is_available() else 0
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """The last `rows` of what is read are kept for the steps for which `turns`, bool `[steps]`, is true; the others never see them.
@@ -79,7 +85,8 @@ class ReaderOptions:
     `shuffle_rows`: shuffle single rows instead, all of them held in memory: for small data sets.
     `days_in_order`: blocks, or single rows, are shuffled within each day only, and those of an earlier day come first.
     `table_rows`: rows of the table of each sparse and then each jagged feature; ids wrap around it. `prefetch`: batches read
-    ahead by a thread (0: none). `pin_memory`: batches in page-locked memory, for copies to a GPU that nothing waits for.
+    ahead by a thread; 0, the default where reader and model share the only core: none. `pin_memory`: batches in page-locked
+    memory, for copies to a GPU that nothing waits for.
     `rows`: read only these of the days, from the first to before the second; None: all. `max_steps`: stop after so many batches
     (0: at the end). `held_out`: says which steps read which rows, and how many steps there are, whatever `epochs` says.
     """
@@ -91,7 +98,7 @@ class ReaderOptions:
     epochs: int = 1
     rank: int = 0
     world_size: int = 1
-    prefetch: int = 2
+    prefetch: int = field(default_factory=_batches_ahead)
     pin_memory: bool = field(default_factory=torch.cuda.is_available)
     rows: tuple[int, int] | None = None
     max_steps: int = 0

@@ -18,8 +18,8 @@ from data_prep.criteo_rows import CriteoRows
 from data_prep.dense_transform import dense_transform
 from data_prep.errors import DataError
 from data_prep.schema import criteo_schema
-from data_prep.shards import empty_part
-from data_prep.sources import Encoding
+from data_prep.shards import Part
+from data_prep.sources import Encoding, KeyBlock, RowBlock
 
 NUM_LINES, MOST_BAD = 300, 5
 SCHEMA = criteo_schema(1000)
@@ -65,31 +65,38 @@ def open_log(log: Path, threads: int, encoder: str = "modulo") -> CriteoRows:
     return CriteoRows(log, Encoding(SCHEMA, ENCODERS[encoder], dense_transform("log1p")), threads)
 
 
-def rows_of(log: Path, threads: int, part_rows: int, encoder: str = "modulo") -> tuple[list[list[int]], Told, int]:
+def rows_of(log: Path, threads: int, encoder: str = "modulo") -> tuple[list[list[int]], Told, int]:
     """The first integer and id of each row, the bad rows, and the lines read."""
-    part, row, rows, told, lines, ended = empty_part(SCHEMA, part_rows), 0, list[list[int]](), Told(), 0, False
+    rows, told, lines = list[list[int]](), Told(), 0
+
+    def use(block: RowBlock) -> None:
+        nonlocal lines
+        assert len(block.bad) < 2 * MOST_BAD, "bad rows are handed on before they fill the memory"
+        rows.extend(firsts(block.rows))
+        told.extend((lines + bad.line, bad.text) for bad in block.bad)
+        lines += block.lines
+
     with open_log(log, threads, encoder) as source:
-        while not ended:
-            filled = source.fill(part, row)
-            row, ended = filled.row, filled.ended
-            assert len(filled.bad) < 2 * MOST_BAD, "bad rows are handed on before they fill the memory"
-            told += [(lines + bad.line, bad.text) for bad in filled.bad]
-            lines += filled.lines
-            if row == part_rows or ended:
-                firsts = np.rint(np.expm1(part.dense[:row, 0])), part.sparse[:row, 0] - 1
-                rows += np.stack(firsts, axis=1).astype(int).tolist()
-                row = 0
+        source.rows(use)
         assert source.position == log.stat().st_size
     return rows, told, lines
 
 
+def firsts(part: Part) -> list[list[int]]:
+    return np.stack([np.rint(np.expm1(part.dense[:, 0])), part.sparse[:, 0] - 1], axis=1).astype(int).tolist()
+
+
 def keys_of(log: Path, threads: int) -> tuple[list[list[int]], Told, int]:
     keys, told, lines = list[list[int]](), Told(), 0
+
+    def use(block: KeyBlock) -> None:
+        nonlocal lines
+        keys.extend([int(key)] for key in block.keys[0])
+        told.extend((lines + bad.line, bad.text) for bad in block.bad)
+        lines += block.lines
+
     with open_log(log, threads) as source:
-        for block in source.keys():  # noqa: SIM118 - no dict
-            keys += [[int(key)] for key in block.keys[0]]
-            told += [(lines + bad.line, bad.text) for bad in block.bad]
-            lines += block.lines
+        source.keys(use)
     return keys, told, lines
 
 
@@ -99,16 +106,15 @@ def test_one_thread_gives_the_rows_of_the_log(log: Path) -> None:
     told = [(number, line) for number, line in enumerate(text) if line.startswith("bad")]
     assert 50 < len(told) < len(good)
     assert any(other == line + 8 for (line, _), (other, _) in zip(told, told[8:], strict=False)), "more bad rows running than a call takes"
-    assert rows_of(log, 1, 16) == ([[number, number] for number in good], told, NUM_LINES)
+    assert rows_of(log, 1) == ([[number, number] for number in good], told, NUM_LINES)
     assert keys_of(log, 1) == ([[number] for number in good], told, NUM_LINES)
     assert all(first[0] < second[0] for first, second in pairwise(told))
 
 
 @pytest.mark.parametrize("threads", SEVERAL)
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("part_rows", [1, 16, NUM_LINES + 1])
-def test_several_threads_give_the_same(log: Path, threads: int, part_rows: int, encoder: str) -> None:
-    assert rows_of(log, threads, part_rows, encoder) == rows_of(log, 1, 16)
+def test_several_threads_give_the_same(log: Path, threads: int, encoder: str) -> None:
+    assert rows_of(log, threads, encoder) == rows_of(log, 1)
 
 
 @pytest.mark.parametrize("threads", SEVERAL)
@@ -118,9 +124,12 @@ def test_several_threads_count_the_same_keys(log: Path, threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_threads_end_when_reading_is_given_up(log: Path, threads: int) -> None:
+    def give_up(_: RowBlock) -> None:
+        raise DataError("enough")
+
     before = threading.active_count()
-    with open_log(log, threads) as source:
-        source.fill(empty_part(SCHEMA, 4), 0)
+    with open_log(log, threads) as source, pytest.raises(DataError, match="enough"):
+        source.rows(give_up)
     assert threading.active_count() == before
 
 
@@ -128,4 +137,4 @@ def test_a_damaged_log_is_told_after_the_rows_before_it(log: Path, tmp_path: Pat
     packed = gzip.compress(log.read_bytes())
     (path := tmp_path / "day_0.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(DataError, match="cut off at byte"):
-        rows_of(path, 3, 16)
+        rows_of(path, 3)

@@ -83,7 +83,7 @@ def parse(text: bytes) -> tuple[Part, list[BadRow]]:
     end, row, read, bad = PARSER.parse(text, 0, part, 0)
     assert end == len(text)
     assert read == text.count(b"\n")
-    return part.head(row), bad
+    return part.cut(0, row), bad
 
 
 @settings(max_examples=150, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis.extra import numpy as arrays
 from data_prep import drift as drift_module
 from data_prep import summary
 from data_prep.drift import CELLS, ColumnDrift, drift, sampled
+from data_prep.part_files import write_part
 from data_prep.schema import JaggedFeature, Schema, SparseFeature
-from data_prep.shards import DayEntry, Manifest, empty_part, open_part, write_manifest, write_part
+from data_prep.shards import DayEntry, Jagged, Manifest, empty_part, open_part, write_manifest
 from data_prep.summary import summarise
 
 ROWS = 2000
@@ -33,9 +35,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
             part.sparse[:] = generator.integers(0, 25, part.sparse.shape) + [0, 25 * other]
             part.label[:] = (generator.random(part.label.shape) < (0.5 if other else 0.25)).astype(np.int32)
             lengths = generator.integers(0, 3, ROWS)
-            part.jagged["tags"].put(0, (generator.integers(1, 20, lengths.sum()) + 20 * other).astype(np.int32), lengths)
+            tags = Jagged.of((generator.integers(1, 20, lengths.sum()) + 20 * other).astype(np.int32), lengths)
             path = f"day={day:02d}/part-{number:05d}"
-            parts.append(write_part(root / path, path, part.head(ROWS)))
+            parts.append(write_part(root / path, path, replace(part, jagged={"tags": tags})))
         days.append(DayEntry(day, 2 * ROWS, sum(part.positives for part in parts), tuple(parts)))
     manifest = Manifest(SCHEMA, {}, tuple(days))
     write_manifest(root, manifest)

@@ -60,7 +60,7 @@ def test_a_day_may_have_several_logs_and_a_file_uri_is_a_path(tmp_path: Path) ->
 
 def read(path: Path, longest_line: int = 100) -> list[bytes]:
     with LogReader(path) as reader:
-        blocks = list(reader.blocks(longest_line))
+        blocks = [bytes(block) for block in reader.blocks(longest_line)]
         assert reader.position == path.stat().st_size
     return blocks
 

@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import DataError
+from data_prep.part_files import PartFiles, write_part
 from data_prep.schema import JaggedFeature, Schema, SparseFeature, criteo_schema
-from data_prep.shards import DayEntry, Manifest, Part, empty_part, open_manifest, open_part, write_manifest, write_part
+from data_prep.shards import DayEntry, Jagged, Manifest, Part, open_manifest, open_part, write_manifest
 from data_prep.verify import verify
 
 LISTS = [[3, 1, 4], [], [1], [5, 9, 2, 6], []]
 SCHEMA = Schema("label", ("price",), (SparseFeature("item", 10),), (JaggedFeature("history", 10, 4), JaggedFeature("tags", 7, 1)))
 
 
-def filled(rows: int) -> Part:
-    part = empty_part(SCHEMA, rows)
-    part.dense[:], part.sparse[:], part.label[:] = 0.5, 1, 0
-    part.label[0] = 1
-    return part
+def part_of(history: list[list[int]], tags: list[list[int]]) -> Part:
+    """A part of these lists; the first of its rows is a click."""
+    rows = len(history)
+    label = (np.arange(rows) == 0).astype(np.int32)[:, None]
+    return Part(np.full((rows, 1), 0.5, np.float32), np.ones((rows, 1), np.int32), label, {"history": of(history), "tags": of(tags)})
+
+
+def of(lists: list[list[int]]) -> Jagged:
+    return Jagged.of(np.array([value for values in lists for value in values], np.int32), np.array([*map(len, lists)], np.int64))
+
+
+def lists_of(jagged: Jagged) -> list[list[int]]:
+    return [jagged.values[a:b].tolist() for a, b in zip(jagged.offsets, jagged.offsets[1:], strict=False)]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """One part of five rows, from room for eight, so that the values are a head of a larger array."""
-    part = filled(8)
-    part.jagged["history"].put(0, np.array([3, 1, 4, 1], np.int32), np.array([3, 0, 1]))
-    part.jagged["history"].put(3, np.array([5, 9, 2, 6], np.int32), np.array([4, 0], np.int32))
-    part.jagged["tags"].put(0, np.array([6], np.int32), np.array([0, 0, 0, 0, 1]))
-    entry = write_part(tmp_path / "day=00/part-00000", "day=00/part-00000", part.head(5))
+    """One part of five rows."""
+    part = part_of(LISTS, [[], [], [], [], [6]])
+    entry = write_part(tmp_path / "day=00/part-00000", "day=00/part-00000", part)
     write_manifest(tmp_path, Manifest(SCHEMA, {}, (DayEntry(0, 5, 1, (entry,)),)))
     return tmp_path
 
@@ -49,8 +56,7 @@ def test_lists_come_back_mapped(folder: Path) -> None:
     history = part.jagged["history"]
     assert isinstance(history.values, np.memmap)
     assert (history.values.dtype, history.offsets.dtype) == (np.int32, np.int64)
-    assert [history.values[a:b].tolist() for a, b in zip(history.offsets, history.offsets[1:], strict=False)] == LISTS
-    assert part.head(3).jagged["history"].values.tolist() == [3, 1, 4, 1]
+    assert lists_of(history) == LISTS
     assert verify(folder)[1] == []
 
 
@@ -118,19 +124,20 @@ def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
         JaggedFeature(name, 10, 3)
 
 
-def test_no_room_for_lists_is_one_line() -> None:
-    with pytest.raises(DataError, match="lower --part-rows, or max_length"):
-        empty_part(Schema("y", (), (), (JaggedFeature("h", 9, 1 << 40),)), 1 << 15)
+@pytest.mark.parametrize(("first", "end"), [(0, 3), (1, 4), (2, 2), (3, 5), (4, 9)])
+def test_a_cut_has_the_lists_of_its_rows(first: int, end: int) -> None:
+    cut = of(LISTS).cut(first, end)
+    assert lists_of(cut) == LISTS[first:end]
+    assert cut.offsets[0] == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=5), max_size=5))
 def test_blocks_of_lists_follow_each_other(blocks: list[list[list[int]]]) -> None:
     lists = [row for block in blocks for row in block]
-    jagged = filled(max(1, len(lists))).jagged["history"]
-    row = 0
-    for block in blocks:
-        ids = np.array([value for values in block for value in values], np.int32)
-        jagged.put(row, ids, np.array([len(values) for values in block], np.int64))
-        row += len(block)
-    head = jagged.head(len(lists))
-    assert [head.values[a:b].tolist() for a, b in zip(head.offsets, head.offsets[1:], strict=False)] == lists
+    with tempfile.TemporaryDirectory() as name:
+        root, path = Path(name), "day=00/part-00000"
+        files = PartFiles(root / path, part_of([], []), expected=7)
+        for block in blocks:
+            files.append(part_of(block, block))
+        assert lists_of(open_part(root, files.finish(path)).jagged["history"]) == lists

@@ -16,11 +16,12 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from data_prep import part_writer, quarantine
 from data_prep import prepare as prepare_module
+from data_prep import quarantine
 from data_prep.errors import DataError
 from data_prep.inputs import find_days
 from data_prep.lock import exclusive
+from data_prep.part_files import ArrayFile, PartFiles
 from data_prep.prepare import PrepareOptions, prepare, share_out
 from data_prep.shards import open_manifest, open_part, read_json
 
@@ -117,19 +118,19 @@ def test_a_second_run_does_nothing_and_a_new_day_is_added(raw: Path, shards: Pat
 KILLED_AT_A_PART = """
     import os, signal, sys
     from pathlib import Path
-    from data_prep import part_writer
     from data_prep.cli import main
+    from data_prep.part_files import PartFiles
 
-    write, calls = part_writer.write_part, 0
+    finish, calls = PartFiles.finish, 0
 
-    def write_or_die(*arguments):
+    def finish_or_die(*arguments):
         global calls
         calls += 1
         if calls == int(sys.argv[1]):
             os.kill(os.getpid(), signal.SIGKILL)
-        return write(*arguments)
+        return finish(*arguments)
 
-    part_writer.write_part = write_or_die
+    PartFiles.finish = finish_or_die
     main(["run", "--input", sys.argv[2], "--out", sys.argv[3], "--workers", "1", "--part-rows", "1000", "--buckets", "500"])
 """
 
@@ -145,13 +146,17 @@ def test_killed_and_run_again_gives_the_same_bytes(part: int, raw: Path, shards:
     assert tree(tmp_path) == tree(shards)
 
 
-def test_a_fault_leaves_no_temporary_folder(raw: Path, options: PrepareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("what", "when"), [(PartFiles, "append"), (ArrayFile, "finish")])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fault_leaves_no_temporary_folder(
+    what: type, when: str, workers: int, raw: Path, options: PrepareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(part_writer, "write_part", full)
+    monkeypatch.setattr(what, when, full)
     with pytest.raises(OSError, match="No space left"):
-        run(raw, tmp_path, options)
+        run(raw, tmp_path, options, workers=workers)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 

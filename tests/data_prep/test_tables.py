@@ -23,8 +23,8 @@ from data_prep import inputs, table_files
 from data_prep.categorical import ModuloEncoder
 from data_prep.dense_transform import dense_transform
 from data_prep.errors import DataError
-from data_prep.shards import Part, empty_part
-from data_prep.sources import BadRow, Encoding
+from data_prep.shards import Part
+from data_prep.sources import BadRow, Encoding, RowBlock
 from data_prep.table_files import open_table
 from data_prep.table_format import TableFormat, day_of_name
 from data_prep.table_schema import CsvLayout, DayRule, SequenceColumn, SparseColumn, TableSchema
@@ -42,25 +42,24 @@ HEADER = "clicked,price,user,city,device,history,tags"
 XXH64 = {b"": 0xEF46DB3751D8E999, b"a": 0xD24EC4F1A98C6E5B, b"abc": 0x44BC2CF5AD770999, bytes(range(100)): 0x6AC1E58032166597}
 
 
-def read(path: Path, table: TableSchema = TABLE, part_rows: int = 7) -> tuple[list[Part], list[BadRow], int]:
-    """All parts of a file, the bad rows with their lines counted from 0 in the file, and how many lines there were."""
+def read(path: Path, table: TableSchema = TABLE) -> tuple[list[Part], list[BadRow], int]:
+    """All blocks of a file, the bad rows with their lines counted from 0 in the file, and how many lines there were."""
     schema = table.schema(BUCKETS)
     encoding = Encoding(schema, ModuloEncoder(schema), dense_transform(table.dense_transform))
-    parts: list[Part] = []
+    blocks: list[Part] = []
     bad: list[BadRow] = []
-    row = lines = 0
-    part = empty_part(schema, part_rows)
+    lines = 0
+
+    def use(block: RowBlock) -> None:
+        nonlocal lines
+        blocks.append(block.rows)
+        bad.extend(BadRow(lines + it.line, it.fault, it.reason, it.text) for it in block.bad)
+        lines += block.lines
+
     with TableRows(open_table(path, table), table, encoding) as source:
-        ended = False
-        while not ended:
-            filled = source.fill(part, row)
-            bad += [BadRow(lines + it.line, it.fault, it.reason, it.text) for it in filled.bad]
-            row, lines, ended = filled.row, lines + filled.lines, filled.ended
-            if row == part_rows or (ended and row):
-                parts.append(part.head(row))
-                part, row = empty_part(schema, part_rows), 0
+        source.rows(use)
         assert 0 <= source.position <= path.stat().st_size
-    return parts, bad, lines
+    return blocks, bad, lines
 
 
 def rows_of(parts: Sequence[Part]) -> list[tuple[Any, ...]]:
@@ -134,7 +133,6 @@ def test_csv_becomes_what_plain_python_says(rows: list[Row], block: int, suffix:
     assert bad == []
     assert rows_of(parts) == [expected(row) for row in rows]
     assert lines == len(rows)
-    assert [part.rows for part in parts[:-1]] == [7] * (len(parts) - 1)
 
 
 def parquet(rows: Sequence[Row], path: Path, wide: bool) -> None:

@@ -11,8 +11,9 @@ from fbgemm_gpu.split_embedding_configs import SparseType
 from fbgemm_gpu.split_table_batched_embeddings_ops_common import EmbeddingLocation
 from fbgemm_gpu.split_table_batched_embeddings_ops_inference import IntNBitTableBatchedEmbeddingBagsCodegen
 
+from data_prep.part_files import write_part
 from data_prep.schema import JaggedFeature, Schema, SparseFeature
-from data_prep.shards import DayEntry, Jagged, Manifest, Part, write_part
+from data_prep.shards import DayEntry, Jagged, Manifest, Part
 from embeddings.lookup_cost import ElementType, lookup_cost, mean_lengths, row_bytes, table_memory
 
 ONE_HOT = Schema("label", ("I1",), (SparseFeature("C1", 10), SparseFeature("C2", 7)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -205,10 +206,18 @@ def test_a_file_that_goes_while_reading_is_told_at_its_batch(tmp_path: Path, pre
 
 
 def test_the_thread_that_reads_ahead_ends_with_the_loop(shards: tuple[Path, Manifest]) -> None:
-    for batch in read(shards):
+    for batch in read(shards, prefetch=2):
         assert batch.index == 0
         break
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("load_ahead")]
+
+
+@pytest.mark.parametrize(("cores", "gpu", "ahead"), [(1, False, 0), (2, False, 2), (1, True, 2)])
+def test_nothing_is_read_ahead_on_a_single_core(cores: int, gpu: bool, ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert ReaderOptions(8, (4,)).prefetch == ahead
+    assert ReaderOptions(8, (4,), prefetch=1).prefetch == 1
 
 
 def test_ids_wrap_around_capped_tables(shards: tuple[Path, Manifest]) -> None:

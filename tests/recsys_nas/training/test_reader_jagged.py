@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchrec import KeyedJaggedTensor
 
+from data_prep.part_files import write_part
 from data_prep.schema import JaggedFeature, Schema, SparseFeature
-from data_prep.shards import DayEntry, Manifest, Part, empty_part, write_part
+from data_prep.shards import DayEntry, Jagged, Manifest, Part, empty_part
 from recsys_nas.training.reader import Batch, ReaderOptions, ShardReader
 
 MAX_LENGTH = 4
@@ -61,11 +62,13 @@ def made(root: Path, case: Case) -> tuple[Manifest, list[Row]]:
         part.label[:] = generator.integers(0, 2, part.label.shape)
         for column, feature in enumerate(case.schema.sparse):
             part.sparse[:, column] = generator.integers(0, feature.num_embeddings, count)
+        jagged = {}
         for lists in case.schema.jagged:
             lengths = generator.integers(0, MAX_LENGTH + 1, count)
-            part.jagged[lists.name].put(0, generator.integers(0, lists.num_embeddings, lengths.sum(), np.int32), lengths)
+            jagged[lists.name] = Jagged.of(generator.integers(0, lists.num_embeddings, lengths.sum(), np.int32), lengths)
+        part = replace(part, jagged=jagged)
         path = f"day=00/part-{number:05d}"
-        parts.append(write_part(root / path, path, part.head(count)))
+        parts.append(write_part(root / path, path, part))
         rows += [row_of(part, row, case.table_rows) for row in range(count)]
     return Manifest(case.schema, {}, (DayEntry(0, len(rows), 0, tuple(parts)),)), rows
 
