@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import islice
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -53,15 +54,16 @@ class _Work(Generic[Key, Value]):
             try:
                 with self._drawing:
                     before, self._last = self._last, mine
-                    key = next(self._keys)
-                value = self._load(key)
+                    pieces = list(islice(self._keys, 1))
+                values = [self._load(key) for key in pieces]
             finally:
                 if before is not None:
                     before.acquire()
-            if not self.ended:
-                self._use(value)
-        except StopIteration:
-            self.ended = True
+            if not pieces:
+                self.ended = True
+            for value in values:
+                if not self.ended:
+                    self._use(value)
         except BaseException as error:  # raised by the caller's thread
             if not self.ended:
                 self.error, self.ended = error, True

@@ -77,3 +77,15 @@ def test_a_fault_is_told_once_all_before_it_are_used(threads: int, where: str, l
 @pytest.mark.parametrize("threads", THREADS)
 def test_nothing_to_do(threads: int) -> None:
     in_turn((), slept, slept, threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("fails", ["load", "use"])
+def test_the_end_of_another_iterator_is_an_error_like_any_other(threads: int, fails: str) -> None:
+    """Not taken for the end of the keys, which would drop the rest in silence."""
+
+    def empty(_: int) -> int:
+        return next(iter(()))
+
+    with pytest.raises((StopIteration, RuntimeError)):
+        in_turn(range(5), empty if fails == "load" else int, empty if fails == "use" else int, threads)
