@@ -40,6 +40,7 @@ from recsys_nas.search.path_sampling import LearntPaths, SampledPaths
 from recsys_nas.search.predictor import held_out_tau
 from recsys_nas.search.proxies import score_of
 from recsys_nas.search.strategy import Fidelity, PathSampler, Proposal, SupernetTraining
+from recsys_nas.search.trial_settings import Proxy
 from recsys_nas.search.zero_cost import COLD, WARM
 from recsys_nas.space import Architecture, SearchSpace
 
@@ -52,6 +53,7 @@ NASREC = (
     "space.token_counts=[8, 16]",
 )
 SPACES = {"gates": (), "nasrec": NASREC, "unbalanced": (*NASREC, 'space.dense_modules=["linear", "dot_product"]')}
+PROXIES: tuple[Proxy, ...] = ("params", "sigeo", "zico", "fisher_rao", "grad_norm", "synflow", "loss")
 RESAMPLES = 2000
 DIGITS = 8
 Sampler = Callable[[SearchSpace, int], PathSampler]
@@ -176,6 +178,7 @@ def table(bench: Bench) -> str:
             continue
         if again := bench.alone(space, seed=1):
             lines.append(rank_row(space, "trained alone again, another seed", [again], alone))
+        lines.append(rank_row(space, "dense FLOPs", [[dense_flops(network) for network in bench.networks(space)]], alone))
         lines += [rank_row(space, name, scores, alone) for name, scores in _scores(bench, space).items()]
         lines.append(f"| {space} | ranking predictor, learnt from 4/5 of the same trainings | | {_predictor(bench, space, alone):+.2f} | |")
     return "\n".join(lines)
@@ -191,10 +194,10 @@ def _scores(bench: Bench, space: str) -> dict[str, list[list[float]]]:
                 found.setdefault(name, []).append([-each["loss"] for each in figures])
                 continue
             weights = COLD if record["judge"] == "warm-up 0%" else WARM
-            for proxy in ("sigeo", "zico", "fisher_rao", "grad_norm", "synflow", "loss", "flops", "params"):
-                if proxy in ("flops", "params") and record["judge"] != "warm-up 0%":
+            for proxy in PROXIES:
+                if proxy == "params" and record["judge"] != "warm-up 0%":
                     continue
-                where = "" if proxy in ("flops", "params") else f", {record['judge']}"
+                where = "" if proxy == "params" else f", {record['judge']}"
                 score = score_of(proxy, *weights)
                 found.setdefault(f"{proxy}{where}", []).append([score(each) for each in figures])
     return found
