@@ -20,7 +20,8 @@ class SearchConfig(TrainingConfig):
     """How a day is searched: by `strategy`, whose settings are below for `dnas` and in `[trials]` for all others.
 
     `dnas` goes over the day, once or `epochs` times: weights and gates together, under a loss that charges for serving cost; then one
-    network from all days. docs/search-dnas.md has the formulas, and what each default was compared with.
+    network from all days. docs/search-dnas.md has the formulas, and what each default was compared with. Other strategies heed neither
+    `epochs` nor `shuffle` nor `dropout`.
     """
 
     section: ClassVar[str] = "search"
@@ -100,11 +101,6 @@ class SearchConfig(TrainingConfig):
             raise ValueError(
                 f"search.compile = true: search.strategy = {self.strategy!r} trains another network in every trial or step, "
                 'and each would be compiled anew; leave it out, or search by "dnas"'
-            )
-        for name in ("epochs", "shuffle", "dropout"):
-            usual = getattr(SearchConfig, name)
-            self._check(
-                name, self.strategy == "dnas" or getattr(self, name) == usual, f'search.strategy = "{self.strategy}" heeds {usual!r} only'
             )
 
     @property
