@@ -89,6 +89,7 @@ def _cap(flops: int) -> tuple[str, str]:
 FRAPPE_IN_ONE_PASS = (
     *("search.epochs=1", "search.batch_size=128", "search.learning_rate=2e-3", "search.dropout=0.0", 'search.shuffle="blocks"'),
     *('search.levels="single"', "search.alpha_learning_rate=3e-2", "search.settle_share=0.2", 'search.precision="float32"'),
+    *("search.warmup_share=0.3", 'search.lr_decay="constant"'),
     *("space.dense_widths=[100]", 'space.dense_modules=["linear", "token_linear", "low_rank_fusion", "cross", "dot_product"]'),
     *("space.linear_skip=true", 'retrain.precision="float32"'),
 )
