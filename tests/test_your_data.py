@@ -54,7 +54,7 @@ def test_rows_days_and_the_bad_row(folder: Path) -> None:
     assert sum(day.rows for day in manifest.days) == 9000
     assert sum(day.bad_rows for day in manifest.days) == 1
     printed = (folder / "printed").read_text(encoding="utf-8")
-    assert "all well: 3 days, 15 files, 9,000 rows" in printed
+    assert "all well: 3 days, 9,000 rows, 15 files" in printed
     quarantined = json.loads(next(line for line in printed.splitlines() if line.startswith('{"file"')))
     quoted = re.search(r'`(\{"file": .*?), \.\.\.\}`', PAGE, re.DOTALL)
     assert quoted is not None

@@ -197,7 +197,7 @@ def test_bad_rows_are_counted_and_quarantined(options: PrepareOptions, tmp_path:
     assert [(record["file"], record["line"], record["reason"]) for record in records] == [
         ("day_0", 2, "2 columns, expected 40"),
         ("day_0", 3, "C26 is not 1 to 8 hex digits"),
-        ("day_0", 5, "1 columns, expected 40"),
+        ("day_0", 5, "1 column, expected 40"),
         ("day_0", 6, "I1 is not an integer"),
     ]
     assert records[0]["text"] == "1\t2"
@@ -205,7 +205,7 @@ def test_bad_rows_are_counted_and_quarantined(options: PrepareOptions, tmp_path:
 
 def test_too_many_bad_rows_fail_the_day_and_keep_the_reasons(options: PrepareOptions, tmp_path: Path) -> None:
     folder, out = log(tmp_path, GOOD * 998 + "x\n" * 2), tmp_path / "out"
-    message = r"2 of 1,000 rows are bad \(0.2 %, allowed 0.1 %\), the first at line 999 of .*day_0: 1 columns"
+    message = r"2 of 1,000 rows are bad \(0.2 %, allowed 0.1 %\), the first at line 999 of .*day_0: 1 column,"
     with pytest.raises(DataError, match=message) as caught:
         run(folder, out, options)
     kept = out / "quarantine-day=00.jsonl"
