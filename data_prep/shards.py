@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -155,6 +156,10 @@ def empty_part(schema: Schema, rows: int) -> Part:
     )
 
 
+_MAGIC, _START_BYTES = b"\x93NUMPY\x01\x00", 10
+_HEADER = re.compile(rb"\{'descr': '(?P<type>[<|][a-z]\d+)', 'fortran_order': False, 'shape': \((?P<shape>[\d, ]*)\), \} *\n")
+
+
 def day_folder(day: int) -> str:
     return f"day={day:02d}"
 
@@ -193,7 +198,7 @@ def _open_array(path: Path, shape: tuple[int | None, ...], dtype: type[np.generi
     """Map one array; DataError when it cannot be, or is not of this type and shape (None: any size)."""
     root = path.parents[2]
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r")
+        array = _map_array(path)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}; `data-prep verify {root}` lists every fault") from error
     fits = array.ndim == len(shape) and all(size in (None, found) for size, found in zip(shape, array.shape, strict=True))
@@ -201,6 +206,19 @@ def _open_array(path: Path, shape: tuple[int | None, ...], dtype: type[np.generi
         found = f"{array.dtype} {list(array.shape)}"
         raise DataError(f"{path} holds {found}, the manifest says {np.dtype(dtype)} with {shape[0]} rows; run `data-prep verify {root}`")
     return array
+
+
+def _map_array(path: Path) -> NDArray[Any]:
+    """As `np.load(path, mmap_mode="r")`, whose reading of the header is not safe beside other threads: it goes through Python's parser,
+    which in CPython 3.11 counts its depth for all threads together and now and then raises SystemError. Raises OSError, ValueError."""
+    with path.open("rb") as file:
+        start = file.read(_START_BYTES)
+        header = file.read(int.from_bytes(start[-2:], "little"))
+    told = _HEADER.fullmatch(header)
+    if start[:-2] != _MAGIC or told is None:
+        raise ValueError(f"no .npy file of version 1.0 with rows: it begins with {(start + header)[:100]!r}")
+    shape = tuple(int(size) for size in told["shape"].split(b",") if size.strip())
+    return np.memmap(path, told["type"].decode(), "r", len(start) + len(header), shape)
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:

@@ -41,6 +41,22 @@ def test_parts_are_mapped_not_read(shards: Path) -> None:
     assert (part.dense.dtype, part.sparse.dtype, part.label.dtype) == (np.float32, np.int32, np.int32)
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.asfortranarray(np.zeros((3, 2), np.float32)),
+        np.zeros((3, 2), ">f4"),
+        np.zeros((3, 2), [("a", np.float32)]),
+        np.zeros((3, 2), object),
+    ],
+)
+def test_an_array_of_another_layout_is_refused(array: Any, copy: Path) -> None:
+    part = open_manifest(copy).days[0].parts[0]
+    np.save(copy / part.path / "dense.npy", array, allow_pickle=True)
+    with pytest.raises(DataError, match=r"dense\.npy: no \.npy file of version 1\.0 with rows"):
+        open_part(copy, part)
+
+
 def test_too_few_buckets_are_refused() -> None:
     with pytest.raises(DataError, match="buckets = 1: at least 2"):
         criteo_schema(1)

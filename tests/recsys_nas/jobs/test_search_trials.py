@@ -41,10 +41,12 @@ def result(run: Run, day: int = 0) -> dict[str, Any]:
 
 def without_times(record: dict[str, Any]) -> dict[str, Any]:
     def plain(trial: dict[str, Any]) -> dict[str, Any]:
-        figures = {name: value for name, value in trial["figures"].items() if name != "seconds"}
-        return {name: value for name, value in trial.items() if name != "seconds"} | {"figures": figures}
+        figures = {name: value for name, value in trial["figures"].items() if name not in ("seconds", "cpu_seconds")}
+        return {name: value for name, value in trial.items() if name not in ("seconds", "cpu_seconds")} | {"figures": figures}
 
-    return {name: value for name, value in record.items() if name != "seconds"} | {"trials": [plain(t) for t in record["trials"]]}
+    return {name: value for name, value in record.items() if name not in ("seconds", "cpu_seconds")} | {
+        "trials": [plain(t) for t in record["trials"]]
+    }
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
