@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,25 +58,25 @@ class Discretisation:
         if self.search.discretise == "top_k":
             kept[best_first[: self.search.top_k]] = True
         elif self.search.discretise == "budget":
-            kept[self._within_budget(best_first, score)] = True
+            kept[self._within_budget(best_first, score, by_day.mean(axis=0))] = True
         else:
             kept[score > self.cut] = True
             if not kept.any():
                 kept[self._as_dear_as_expected(best_first, by_day.mean(axis=0))] = True
         return kept
 
-    def _as_dear_as_expected(self, best_first: Sequence[int], probabilities: Floats) -> list[int]:
+    def _as_dear_as_expected(self, best_first: Sequence[int], probabilities: Floats, limit: float = math.inf) -> list[int]:
         """The best gate and those after it, as long as they cost no more than what the day trained: many gates that are each more
         likely shut than open still stand for a network, and the best of them alone may be far from it."""
-        budget, taken = self.expected(probabilities), [best_first[0]]
+        budget, taken = min(limit, self.expected(probabilities)), [best_first[0]]
         for number in best_first[1:]:
             if self.price(self.gates[i] for i in [*taken, number]) > budget:
                 break
             taken.append(number)
         return taken
 
-    def _within_budget(self, best_first: Sequence[int], score: Floats) -> list[int]:
-        """The best gates above the cut that fit together; without one that does, the best of all that fits."""
+    def _within_budget(self, best_first: Sequence[int], score: Floats, probabilities: Floats) -> list[int]:
+        """The best gates above the cut that fit together; without one that does, the best that fits, and what the day trained beside it."""
         budget = self.search.target_flops
         taken: list[int] = []
         for number in best_first:
@@ -89,7 +90,7 @@ class Discretisation:
             cheapest = min(costs, key=lambda number: costs[number])
             least = f"the cheapest network, {self.gates[cheapest]} alone, needs {costs[cheapest]}"
             raise ConfigError(f"search.target_flops = {budget}: {least}; raise it, or make the space narrower")
-        return fitting[:1]
+        return self._as_dear_as_expected([fitting[0], *(number for number in best_first if number != fitting[0])], probabilities, budget)
 
     def survives(self, decoys: Floats, by_day: Floats, days: Sequence[int]) -> NDArray[np.bool_]:
         """Which decoys, of probabilities `[days, decoys]`, would have been kept on their merits had they been real: above the cut, or

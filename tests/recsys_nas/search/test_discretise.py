@@ -112,6 +112,16 @@ def test_a_budget_takes_the_best_that_fit_together() -> None:
     assert kept(80, threshold=0.85) == [False, False, True], "nothing above it fits, and a network cannot be empty"
 
 
+def test_a_budget_with_nothing_above_the_cut_takes_what_the_gates_expect_if_that_fits() -> None:
+    """Expected are 10 + 45 + 15 + 30 = 100, which the two best cost."""
+
+    def kept(budget: int) -> list[bool]:
+        return rule(discretise="budget", target_flops=budget).keep(np.array([[0.45, 0.5, 0.5]]), [0]).tolist()
+
+    assert kept(200) == [False, True, True]
+    assert kept(99) == [False, True, False]
+
+
 def test_a_budget_that_nothing_fits_says_what_the_cheapest_costs() -> None:
     with pytest.raises(ConfigError, match=r"search.target_flops = 20: the cheapest network, 1/fm alone, needs 40"):
         rule(discretise="budget", target_flops=20).keep(BY_DAY, DAYS)
