@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -99,3 +100,21 @@ def test_no_rows_make_no_part(tmp_path: Path) -> None:
         writer.append(whole(0))
         assert writer.finish() == []
     assert not (tmp_path / "day=00").exists()
+
+
+@pytest.mark.parametrize("expected", [ROWS, ROWS + 9])
+def test_every_file_is_flushed_to_the_disk_with_all_of_its_bytes(expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed, fsync = {}, os.fsync
+
+    def note(file: int) -> None:
+        fsync(file)
+        flushed[os.path.realpath(f"/proc/self/fd/{file}")] = os.fstat(file).st_size
+
+    monkeypatch.setattr(os, "fsync", note)
+    part = whole(ROWS)
+    files = PartFiles(tmp_path / "part", part, expected)
+    files.append(part)
+    entry = files.finish("part")
+    there = {str(path): path.stat().st_size for path in (tmp_path / "part").iterdir()}
+    assert flushed == there
+    assert {Path(path).name for path in there} == entry.sha256.keys()
