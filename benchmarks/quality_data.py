@@ -6,7 +6,7 @@ import gzip
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 from data_prep import cli as data_prep_cli
@@ -47,31 +47,37 @@ def _frappe(source: Path, work: Path) -> Path:
     inputs = sorted(str(path) for path in source.glob("*.csv*"))
     if not inputs:
         sys.exit(f"error: {source} holds no train.csv, valid.csv and test.csv of Frappe_x1 (.gz will do)")
-    return _shards(work / "frappe-shards", ["--input", *inputs, "--schema", str(SCHEMAS / "frappe_x1.toml")])
+    return make_shards(work / "frappe-shards", ["--input", *inputs, "--schema", str(SCHEMAS / "frappe_x1.toml")])
 
 
 def _criteo80k(source: Path, work: Path) -> Path:
+    raw = cut_criteo(source, work / "criteo80k-raw", lambda rows: [day * rows // PSEUDO_DAYS for day in range(PSEUDO_DAYS + 1)])
+    return make_shards(work / "criteo80k-shards", ["--input", str(raw / "day_*"), "--hash", "frequency", "--threshold", "5"])
+
+
+def cut_criteo(source: Path, raw: Path, cuts: Callable[[int], Sequence[int]]) -> Path:
+    """`raw` with a log a day of the first rows of Criteo's train.txt, gzipped, once; `cuts`: of their number, where each day begins and the
+    last one ends."""
     if not source.is_file():
         sys.exit(f"error: {source} is no file; --source names the first rows of Criteo's train.txt, gzipped")
-    raw = work / "criteo80k-raw"
     if not raw.exists():
         with gzip.open(source, "rt", encoding="utf-8") as file:
             lines = file.readlines()
-        with whole_folder(raw, work) as folder:
-            for day in range(PSEUDO_DAYS):
-                first, end = day * len(lines) // PSEUDO_DAYS, (day + 1) * len(lines) // PSEUDO_DAYS
+        with whole_folder(raw, raw.parent) as folder:
+            for day, (first, end) in enumerate(pairwise(cuts(len(lines)))):
                 (folder / f"day_{day}").write_text("".join(lines[first:end]), encoding="utf-8")
-    return _shards(work / "criteo80k-shards", ["--input", str(raw / "day_*"), "--hash", "frequency", "--threshold", "5"])
+    return raw
 
 
 def _demo(source: Path, work: Path) -> Path:
     options = ["--days", str(DEMO_DAYS), "--rows-per-day", str(DEMO_ROWS_PER_DAY), "--seed", "0", "--workers", "1"]
     if not (source / "truth.json").exists() and data_prep_cli.main(["synth", "--out", str(source), *options]):
         sys.exit(1)
-    return _shards(work / "demo-shards", ["--input", str(source / "day_*"), "--schema", "criteo"])
+    return make_shards(work / "demo-shards", ["--input", str(source / "day_*"), "--schema", "criteo"])
 
 
-def _shards(out: Path, options: list[str]) -> Path:
+def make_shards(out: Path, options: Sequence[str]) -> Path:
+    """`out` with the shards that `data-prep run` makes under these options, once."""
     if not (out / "manifest.json").exists() and data_prep_cli.main(["run", *options, "--out", str(out), "--workers", "1"]):
         sys.exit(1)
     return out

@@ -3,7 +3,6 @@ settings that are the same for all, a training of one network alone, and records
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import random
@@ -11,14 +10,14 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import machine
 from benchmarks.quality_data import DATA as QUALITY_DATA
+from benchmarks.quality_data import cut_criteo, make_shards
 from data_prep import cli as data_prep_cli
-from data_prep.atomic import whole_folder, write_json, write_text
+from data_prep.atomic import write_json, write_text
 from recsys_nas.config import Config, load_config, to_toml
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
@@ -54,16 +53,8 @@ class Data:
 
 
 def _criteo80k(source: Path, work: Path) -> Path:
-    if not source.is_file():
-        sys.exit(f"error: {source} is no file; --source names the first 80,000 rows of Criteo's train.txt, gzipped")
-    raw = work / "criteo80k-three-days"
-    if not raw.exists():
-        with gzip.open(source, "rt", encoding="utf-8") as file:
-            lines = file.readlines()
-        with whole_folder(raw, work) as folder:
-            for day, (first, end) in enumerate(pairwise(CRITEO_DAYS)):
-                (folder / f"day_{day}").write_text("".join(lines[first:end]), encoding="utf-8")
-    return _shards(raw, ["--hash", "frequency", "--threshold", "5"])
+    raw = cut_criteo(source, work / "criteo80k-three-days", lambda _: CRITEO_DAYS)
+    return make_shards(raw.with_name(f"{raw.name}-shards"), ["--input", str(raw / "day_*"), "--hash", "frequency", "--threshold", "5"])
 
 
 def _demo(source: Path, work: Path) -> Path:
@@ -71,15 +62,7 @@ def _demo(source: Path, work: Path) -> Path:
     options = ["--days", str(DEMO_DAYS), "--rows-per-day", str(DEMO_ROWS_PER_DAY), "--seed", "0", "--workers", "1"]
     if not (raw / "truth.json").exists() and data_prep_cli.main(["synth", "--out", str(raw), *options]):
         sys.exit(1)
-    return _shards(raw, ["--schema", "criteo"])
-
-
-def _shards(raw: Path, options: Sequence[str]) -> Path:
-    out = raw.with_name(f"{raw.name}-shards")
-    command = ["run", "--input", str(raw / "day_*"), *options, "--out", str(out), "--workers", "1"]
-    if not (out / "manifest.json").exists() and data_prep_cli.main(command):
-        sys.exit(1)
-    return out
+    return make_shards(raw.with_name(f"{raw.name}-shards"), ["--input", str(raw / "day_*"), "--schema", "criteo"])
 
 
 def _cap(flops: int) -> tuple[str, str]:

@@ -209,8 +209,8 @@ def _open_array(path: Path, shape: tuple[int | None, ...], dtype: type[np.generi
 
 
 def _map_array(path: Path) -> NDArray[Any]:
-    """As `np.load(path, mmap_mode="r")`, whose reading of the header is not safe beside other threads: it goes through Python's parser,
-    which in CPython 3.11 counts its depth for all threads together and now and then raises SystemError. Raises OSError, ValueError."""
+    """As `np.load(path, mmap_mode="r")`, which reads the header by Python's parser, and was seen to raise SystemError beside a thread
+    that did the same (CPython 3.11.7; python/cpython#106905). Raises OSError, ValueError."""
     with path.open("rb") as file:
         start = file.read(_START_BYTES)
         header = file.read(int.from_bytes(start[-2:], "little"))

@@ -186,7 +186,6 @@ def test_the_demo_on_slurm_with_a_cancelled_day(slurm: Mapping[str, str], tmp_pa
     wait_until(lambda: figures.exists() and len(figures.read_text().splitlines()) > 2, process)
     cancel(logs / "attempt=1", slurm)
     out = finish(process, DEMO_PATIENCE_SECONDS)
-    print(out)
     assert "[search day 1] started again (attempt 2)" in out
     assert sorted(path.parent.name for path in run.glob("days/*/alphas.json")) == [f"day={day:02d}" for day in range(5)]
     assert (run / "report.html").exists()
