@@ -53,6 +53,10 @@ class Part:
     right: Tensor
     out: int
 
+    def token_features(self, dim: int) -> Tensor:
+        """Positions of its tokens' dimensions `[N' D]` where all tokens lie in a row."""
+        return (self.tokens.unsqueeze(1) * dim + torch.arange(dim, device=self.tokens.device)).flatten()
+
 
 class InteractionModule(nn.Module, ABC):
     """A layer from the two streams to one. `forward` knows nothing of slicing: it runs at the sizes of its parameters.

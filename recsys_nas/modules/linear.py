@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,8 +41,7 @@ class TokenLinear(RectifiedModule):
 
     def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
         out = slice(part.out)
-        columns = (part.tokens.unsqueeze(1) * self.shape.dim + torch.arange(self.shape.dim)).flatten()
-        return {"weight": (out, columns), "bias": (out,)}
+        return {"weight": (out, part.token_features(self.shape.dim)), "bias": (out,)}
 
     @staticmethod
     def flops(shape: Shape) -> Number:
