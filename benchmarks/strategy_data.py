@@ -34,13 +34,15 @@ PACKAGES = ("torch", "torchrec", "numpy")
 
 ONE_DAY = (
     'data.search_days="0"',
-    'search.discretise="budget"',
+    "search.warmup_share=0.6",
+    "search.threshold=0.3",
     "trials.validation_share=0.2",
     "trials.judgements=96",
     "trials.finetune_rows=4000",
     "trials.finalists=4",
 )
-"""One day is searched, within the same dense FLOPs by every strategy. `budget`: dnas, too, keeps strictly to them."""
+"""One day is searched, within the same dense FLOPs by every strategy. Warm-up and threshold are those of dnas for days as short as
+these (docs/strategies.md says how they were chosen)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _cap(flops: int) -> tuple[str, str]:
 FRAPPE_IN_ONE_PASS = (
     *("search.epochs=1", "search.batch_size=128", "search.learning_rate=2e-3", "search.dropout=0.0", 'search.shuffle="blocks"'),
     *('search.levels="single"', "search.alpha_learning_rate=3e-2", "search.settle_share=0.2", 'search.precision="float32"'),
-    *("search.warmup_share=0.3", 'search.lr_decay="constant"'),
+    'search.lr_decay="constant"',
     *("space.dense_widths=[100]", 'space.dense_modules=["linear", "token_linear", "low_rank_fusion", "cross", "dot_product"]'),
     *("space.linear_skip=true", 'retrain.precision="float32"'),
 )
@@ -109,7 +111,7 @@ def config_of(data: str, source: Path, work: Path, overrides: Sequence[str] = ()
     """Prepares the data, unless that is done."""
     shards = DATA[data].prepare(source, work)
     fixed = [f'name="{data}"', f'output="{work / "runs"}"', f'data.shards="{shards}"']
-    return load_config(CONFIGS / DATA[data].config, [*fixed, *ONE_DAY, *DATA[data].settings, *overrides])
+    return load_config(CONFIGS / DATA[data].config, [*fixed, *DATA[data].settings, *ONE_DAY, *overrides])
 
 
 def train_alone(config: Config, architecture: Architecture, seed: int, ranks: Ranks) -> Record:

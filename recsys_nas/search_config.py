@@ -52,9 +52,9 @@ class SearchConfig(TrainingConfig):
     """Of the steps after the warm-up of an alternating search, those that move the gates; of several passes also the share of the
     rows, the day's last ones, that these steps read and no other step does."""
     cost_weight: float = 1e-2
-    """Of the expected serving cost as a share of the full supernet's."""
+    """Of the expected serving cost as a share of the full supernet's, where there is no target."""
     target_flops: int = 0
-    """Dense FLOPs of one example that the found network should need at most; 0: no target."""
+    """Dense FLOPs of one example that the found network may need; 0: no target. Below it cost is not charged."""
     target_weight: float = 1e-2
     """Of the logarithm of expected FLOPs over the target, where they are above it."""
     schedule_steps: int = 0
@@ -76,7 +76,8 @@ class SearchConfig(TrainingConfig):
     recency_half_life: float = 4.0
     """Days after which a day counts half, with `aggregation = "recency"`."""
     discretise: Discretise = "threshold"
-    """`threshold`: keep gates above it; `top_k`: the best `top_k`; `budget`: the best above it that fit `target_flops` together."""
+    """`threshold`: keep gates above it; `top_k`: the best `top_k`; `budget`: from the best down all that fit `target_flops` together, which
+    what is above the threshold must do too."""
     threshold: float = 0.5
     """Mean probability from which a gate is kept."""
     top_k: int = 3

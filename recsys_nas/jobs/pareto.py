@@ -83,8 +83,8 @@ def _priced(run: Run, price: str) -> Run:
     """The run of one price, its config written; all of them are checked before the first is searched."""
     folder = run.folder / "pareto" / price.partition(".")[2].replace("=", "-")
     if not (folder / "config.toml").exists():
-        # No name of its own, so that seeds and controls are drawn as in the run.
-        write_text(folder / "config.toml", to_toml(load_config(run.folder / "config.toml", [price])))
+        # No name of its own, so that seeds and controls are drawn as in the run; no target of the run's, under which no weight would count.
+        write_text(folder / "config.toml", to_toml(load_config(run.folder / "config.toml", ["search.target_flops=0", price])))
     return dataclasses.replace(Run.open(folder), shards=run.shards)
 
 

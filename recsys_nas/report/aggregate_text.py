@@ -25,9 +25,13 @@ def aggregate_text(alphas: Record) -> str:
 
 
 def _rule(alphas: Record) -> str:
-    rules = {"threshold": "above {cut:g}", "top_k": "the best", "budget": "above {cut:g} within {target_flops} dense FLOPs"}
     # Strategies that go trial by trial rank whole networks instead of gates.
-    return f"{alphas['method']} {rules[alphas['discretise']].format_map(alphas)}" if "discretise" in alphas else str(alphas["method"])
+    if "discretise" not in alphas:
+        return str(alphas["method"])
+    rule = f"above {alphas['cut']:g}" if alphas["discretise"] == "threshold" else "the best"
+    limited = alphas["discretise"] != "top_k" and alphas["target_flops"]
+    limit = f" within {counted(alphas['target_flops'], 'dense FLOP')}" if limited else ""
+    return f"{alphas['method']} {rule}{limit}"
 
 
 def _missing(days: list[int]) -> str:

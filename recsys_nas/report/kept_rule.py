@@ -21,21 +21,25 @@ def kept_when(alphas: Record) -> str:
     if rule == "top_k":
         kept = sum(gate["kept"] for gate in alphas["gates"])
         return f"{score} is {'the highest' if kept == 1 else f'among the {kept} highest'}"
-    fits = f", and it fits {counted(alphas['target_flops'], 'dense FLOP')} beside better ones" if rule == "budget" else ""
+    target = alphas.get("target_flops")
+    fits = f"it fits {counted(target, 'dense FLOP')} beside better ones" if target else ""
+    if rule == "budget":
+        return fits
     none = (
         "; here none is, and the best that cost no more than all are expected to are kept" if alphas.get("kept_for_want_of_better") else ""
     )
-    return f"{score} is above {alphas.get('cut', alphas['threshold']):g}{fits}{none}"
+    return f"{score} is above {alphas.get('cut', alphas['threshold']):g}{f', and {fits}' if fits else ''}{none}"
 
 
 def border(alphas: Record) -> tuple[float, str]:
-    """The probability between kept and dropped, and its name: the threshold, or the middle between the last kept and the first dropped."""
+    """The probability between kept and dropped, and its name: the threshold, or the middle between the last kept and the first dropped
+    below it."""
     threshold = alphas["threshold"], f"the threshold {alphas['threshold']:g}"
-    if alphas.get("discretise") != "top_k":
+    if alphas.get("discretise", "threshold") == "threshold":
         return threshold
-    kept = [gate["probability"] for gate in alphas["gates"] if gate["kept"]]
-    dropped = [gate["probability"] for gate in alphas["gates"] if not gate["kept"]]
-    if not kept or not dropped:
+    last = min((gate["probability"] for gate in alphas["gates"] if gate["kept"]), default=None)
+    dropped = [gate["probability"] for gate in alphas["gates"] if not gate["kept"] and last is not None and gate["probability"] <= last]
+    if last is None or not dropped:
         return threshold
-    middle = (min(kept) + max(dropped)) / 2
+    middle = (last + max(dropped)) / 2
     return middle, f"the border between kept and dropped, {middle:.2f}"

@@ -37,7 +37,7 @@ def scores(by_day: Floats, days: Sequence[int], search: SearchConfig) -> Floats:
 @dataclass(frozen=True)
 class Discretisation:
     """Which gates are kept, by their scores. `price`: dense FLOPs of the network of some gates; `expected`: those that probabilities
-    `[gates]` stand for. Both are asked for with a budget, and where no score is above the cut."""
+    `[gates]` stand for."""
 
     gates: tuple[Gate, ...]
     search: SearchConfig
@@ -49,8 +49,13 @@ class Discretisation:
         """What a score must be above; of a majority, one half of the days."""
         return MAJORITY if self.search.aggregation == "majority" else self.search.threshold
 
+    @property
+    def limit(self) -> float:
+        """Dense FLOPs that the network may have."""
+        return self.search.target_flops or math.inf
+
     def keep(self, by_day: Floats, days: Sequence[int]) -> NDArray[np.bool_]:
-        """The kept gates, bool `[gates]`, from probabilities `[days, gates]`. Raises ConfigError when no gate fits the budget."""
+        """The kept gates, bool `[gates]`, from probabilities `[days, gates]`. Raises ConfigError when no gate fits the target."""
         score = scores(by_day, days, self.search)
         # Of equal scores, as votes often are, the one with the higher probability comes first.
         best_first = np.lexsort((-by_day.mean(axis=0), -score)).tolist()
@@ -58,45 +63,48 @@ class Discretisation:
         if self.search.discretise == "top_k":
             kept[best_first[: self.search.top_k]] = True
         elif self.search.discretise == "budget":
-            kept[self._within_budget(best_first, score, by_day.mean(axis=0))] = True
+            kept[self._fitting(best_first) or [self._best_that_fits(best_first)]] = True
         else:
-            kept[score > self.cut] = True
-            if not kept.any():
-                kept[self._as_dear_as_expected(best_first, by_day.mean(axis=0))] = True
+            above = [number for number in best_first if score[number] > self.cut]
+            kept[self._fitting(above) or self._as_dear_as_expected(best_first, by_day.mean(axis=0))] = True
         return kept
 
-    def _as_dear_as_expected(self, best_first: Sequence[int], probabilities: Floats, limit: float = math.inf) -> list[int]:
-        """The best gate and those after it, as long as they cost no more than what the day trained: many gates that are each more
-        likely shut than open still stand for a network, and the best of them alone may be far from it."""
-        budget, taken = min(limit, self.expected(probabilities)), [best_first[0]]
-        for number in best_first[1:]:
-            if self.price(self.gates[i] for i in [*taken, number]) > budget:
+    def _fitting(self, best_first: Sequence[int]) -> list[int]:
+        """From the best down, whatever still fits beside those before it."""
+        taken: list[int] = []
+        for number in best_first:
+            if self._price([*taken, number]) <= self.limit:
+                taken.append(number)
+        return taken
+
+    def _as_dear_as_expected(self, best_first: Sequence[int], probabilities: Floats) -> list[int]:
+        """The best gate that fits and those after it, as long as they cost no more than what the day trained: many gates that are each
+        more likely shut than open still stand for a network, and the best of them alone may be far from it."""
+        best = self._best_that_fits(best_first)
+        budget, taken = min(self.limit, self.expected(probabilities)), [best]
+        for number in (number for number in best_first if number != best):
+            if self._price([*taken, number]) > budget:
                 break
             taken.append(number)
         return taken
 
-    def _within_budget(self, best_first: Sequence[int], score: Floats, probabilities: Floats) -> list[int]:
-        """The best gates above the cut that fit together; without one that does, the best that fits, and what the day trained beside it."""
-        budget = self.search.target_flops
-        taken: list[int] = []
-        for number in best_first:
-            if score[number] > self.cut and self.price(self.gates[i] for i in [*taken, number]) <= budget:
-                taken.append(number)
-        if taken:
-            return taken
-        costs = {number: self.price([self.gates[number]]) for number in best_first}
-        fitting = [number for number in best_first if costs[number] <= budget]
-        if not fitting:
+    def _best_that_fits(self, best_first: Sequence[int]) -> int:
+        costs = {number: self._price([number]) for number in best_first}
+        fitting = (number for number, cost in costs.items() if cost <= self.limit)
+        if (best := next(fitting, None)) is None:
             cheapest = min(costs, key=lambda number: costs[number])
             least = f"the cheapest network, {self.gates[cheapest]} alone, needs {costs[cheapest]}"
-            raise ConfigError(f"search.target_flops = {budget}: {least}; raise it, or make the space narrower")
-        return self._as_dear_as_expected([fitting[0], *(number for number in best_first if number != fitting[0])], probabilities, budget)
+            raise ConfigError(f"search.target_flops = {self.search.target_flops}: {least}; raise it, or make the space narrower")
+        return best
+
+    def _price(self, numbers: Iterable[int]) -> int:
+        return self.price(self.gates[number] for number in numbers)
 
     def survives(self, decoys: Floats, by_day: Floats, days: Sequence[int]) -> NDArray[np.bool_]:
-        """Which decoys, of probabilities `[days, decoys]`, would have been kept on their merits had they been real: above the cut, or
-        of the best `top_k` above the last of these. A real gate that is kept for want of a better one is no measure."""
+        """Which decoys, of probabilities `[days, decoys]`, would have been kept on their merits had they been real: above the cut, or by a
+        rule without one above the last that it keeps. A real gate that is kept for want of a better one is no measure."""
         score = scores(by_day, days, self.search)
-        floor = float(score[self.keep(by_day, days)].min()) if self.search.discretise == "top_k" else self.cut
+        floor = self.cut if self.search.discretise == "threshold" else float(score[self.keep(by_day, days)].min())
         return np.asarray(scores(decoys, days, self.search) > floor)
 
 

@@ -15,8 +15,8 @@ from recsys_nas.search_config import UNDECIDED
 
 @dataclass(frozen=True)
 class Price:
-    """`weight` of the expected share of the full cost; `target_weight` of log(expected dense FLOPs / `target_flops`) above the
-    target (0: none)."""
+    """`weight` of the expected share of the full cost; in its place, where there is a target, `target_weight` of
+    log(expected dense FLOPs / `target_flops`) above it: below it cost is of no concern, and a price would still shut gates."""
 
     weight: float
     target_flops: int = 0
@@ -33,10 +33,9 @@ class CostAware:
     def penalty(self) -> Tensor:
         real, decoys = self.network.expected_flops()
         dense = real + decoys
-        penalty = self.price.weight * (dense + self.network.lookup_flops) / self.network.full_flops
         if self.price.target_flops:
-            penalty = penalty + self.price.target_weight * torch.log(dense / self.price.target_flops).clamp(min=0)
-        return penalty
+            return self.price.target_weight * torch.log(dense / self.price.target_flops).clamp(min=0)
+        return self.price.weight * (dense + self.network.lookup_flops) / self.network.full_flops
 
     def before_update(self, step: int) -> None:
         moves_weights, moves_alphas = self.network.gating.moves(step)

@@ -20,10 +20,8 @@ PLAIN: dict[str, Any] = {"threshold": 0.5, "cut": 0.5, "method": "mean", "discre
         ({"method": "majority", "threshold": 0.7}, "the share of days that would keep it is above 0.5"),
         ({"method": "logit_mean", "discretise": "top_k"}, "the probability of its mean logit is among the 2 highest"),
         ({"discretise": "top_k", "gates": GATES[:1] + GATES[2:]}, "its mean probability is the highest"),
-        (
-            {"discretise": "budget", "target_flops": 60_000},
-            "its mean probability is above 0.5, and it fits 60,000 dense FLOPs beside better ones",
-        ),
+        ({"target_flops": 60_000}, "its mean probability is above 0.5, and it fits 60,000 dense FLOPs beside better ones"),
+        ({"discretise": "budget", "target_flops": 60_000}, "it fits 60,000 dense FLOPs beside better ones"),
         (
             {"kept_for_want_of_better": True},
             "its mean probability is above 0.5; here none is, and the best that cost no more than all are expected to are kept",
@@ -41,3 +39,8 @@ def test_the_border_is_the_threshold_or_lies_between_kept_and_dropped() -> None:
     assert middle == pytest.approx(0.35)
     assert name == "the border between kept and dropped, 0.35"
     assert border(PLAIN | {"discretise": "top_k", "gates": GATES[:2]})[0] == 0.5
+
+
+def test_the_border_of_a_budget_lies_below_the_last_kept_whatever_was_passed_over_for_its_price() -> None:
+    gates = [{"probability": p, "kept": p in (0.9, 0.2)} for p in (0.9, 0.4, 0.2, 0.1)]
+    assert border(PLAIN | {"discretise": "budget", "gates": gates})[0] == pytest.approx(0.15)

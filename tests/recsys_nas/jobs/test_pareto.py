@@ -53,6 +53,14 @@ def test_a_price_that_is_none_stops_the_sweep_before_anything_is_searched(run_fo
     assert not list(run_folder.rglob("alphas.json"))
 
 
+def test_a_sweep_of_weights_leaves_out_the_target_of_the_run(run_folder: Path, ranks: Ranks) -> None:
+    (run_folder / "config.toml").write_text((run_folder / "config.toml").read_text().replace("target_flops = 0", "target_flops = 700"))
+    run = opened(run_folder)
+    assert run.config.search.target_flops == 700
+    sweep(run, [CHEAP], ranks)
+    assert Run.open(run_folder / "pareto" / "cost_weight-1e-4").config.search.target_flops == 0
+
+
 def point(name: str, flops: int, auc: float, kind: str = "zoo") -> Point:
     return Point(name, kind, flops, auc, None)
 

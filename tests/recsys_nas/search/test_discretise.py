@@ -98,11 +98,11 @@ def test_top_k_keeps_so_many_and_all_where_there_are_fewer() -> None:
     assert rule(discretise="top_k", top_k=9).keep(BY_DAY, DAYS).tolist() == [True, True, True]
 
 
-def test_a_budget_takes_the_best_that_fit_together() -> None:
+def test_a_target_is_not_passed_by_what_is_above_the_threshold() -> None:
     by_day = np.array([[0.9, 0.6, 0.8]])
 
-    def kept(budget: int, threshold: float = 0.5) -> list[bool]:
-        return rule(discretise="budget", target_flops=budget, threshold=threshold).keep(by_day, [0]).tolist()
+    def kept(target: int, threshold: float = 0.5) -> list[bool]:
+        return rule(target_flops=target, threshold=threshold).keep(by_day, [0]).tolist()
 
     assert kept(200) == [True, True, True]
     assert kept(170) == [True, False, True]
@@ -112,19 +112,30 @@ def test_a_budget_takes_the_best_that_fit_together() -> None:
     assert kept(80, threshold=0.85) == [False, False, True], "nothing above it fits, and a network cannot be empty"
 
 
-def test_a_budget_with_nothing_above_the_cut_takes_what_the_gates_expect_if_that_fits() -> None:
+def test_a_budget_is_filled_from_the_best_down_whatever_the_threshold() -> None:
+    def kept(budget: int) -> list[bool]:
+        return rule(discretise="budget", target_flops=budget).keep(np.array([[0.4, 0.2, 0.3]]), [0]).tolist()
+
+    assert kept(200) == [True, True, True]
+    assert kept(170) == [True, False, True]
+    assert kept(140) == [True, True, False], "what does not fit is passed over"
+    assert kept(99) == [False, False, True]
+
+
+def test_a_target_with_nothing_above_the_cut_takes_what_the_gates_expect_if_that_fits() -> None:
     """Expected are 10 + 45 + 15 + 30 = 100, which the two best cost."""
 
-    def kept(budget: int) -> list[bool]:
-        return rule(discretise="budget", target_flops=budget).keep(np.array([[0.45, 0.5, 0.5]]), [0]).tolist()
+    def kept(target: int) -> list[bool]:
+        return rule(target_flops=target).keep(np.array([[0.45, 0.5, 0.5]]), [0]).tolist()
 
     assert kept(200) == [False, True, True]
     assert kept(99) == [False, True, False]
 
 
-def test_a_budget_that_nothing_fits_says_what_the_cheapest_costs() -> None:
+@pytest.mark.parametrize("discretise", ["threshold", "budget"])
+def test_a_target_that_nothing_fits_says_what_the_cheapest_costs(discretise: str) -> None:
     with pytest.raises(ConfigError, match=r"search.target_flops = 20: the cheapest network, 1/fm alone, needs 40"):
-        rule(discretise="budget", target_flops=20).keep(BY_DAY, DAYS)
+        rule(discretise=discretise, target_flops=20).keep(BY_DAY, DAYS)
 
 
 def test_a_budget_without_a_target_is_refused() -> None:
@@ -149,7 +160,7 @@ def test_no_rule_empties_the_network_or_breaks_the_budget(search: SearchConfig, 
     kept = told.keep(values, days)
     assert kept.any()
     architecture = SPACE.architecture(gate for gate, is_kept in zip(SPACE.gates, kept, strict=True) if is_kept)
-    if search.discretise == "budget":
+    if search.discretise != "top_k":
         assert dense_flops(architecture) <= search.target_flops
     if search.discretise == "top_k":
         assert kept.sum() == min(search.top_k, len(kept))
@@ -164,7 +175,9 @@ def test_no_rule_empties_the_network_or_breaks_the_budget(search: SearchConfig, 
         ({"discretise": "top_k", "top_k": 2}, 0.55, False),
         ({"discretise": "top_k", "top_k": 2}, 0.57, True),
         ({"discretise": "top_k", "top_k": 3}, 0.45, True),
-        ({"discretise": "budget", "target_flops": 100}, 0.51, True),
+        ({"target_flops": 100}, 0.51, True),
+        ({"discretise": "budget", "target_flops": 200}, 0.41, True),  # the last real gate that is kept is at .4
+        ({"discretise": "budget", "target_flops": 200}, 0.39, False),
         ({"aggregation": "majority"}, 0.51, True),
     ],
 )
