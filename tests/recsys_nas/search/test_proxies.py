@@ -34,6 +34,7 @@ def batches(architecture: Architecture, count: int = 4, rows: int = 32) -> list[
 def test_zico_is_the_log_of_summed_means_over_spreads_of_matrices() -> None:
     # |g| means 2 and 2, standard deviations of g 1 and 2; the bias is no matrix.
     assert zico(GRADIENTS) == pytest.approx(math.log(2 / 1 + 2 / 2))
+    assert zico(GRADIENTS | {"shift": torch.tensor([[1.0, 2.0], [3.0, 5.0]])}) == zico(GRADIENTS), "nor is this one, though it has a spread"
     assert zico({"w": torch.ones(3, 2, 2)}) == 0.0, "no spread, no ratio"
 
 
