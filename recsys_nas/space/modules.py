@@ -81,7 +81,7 @@ register(
 )
 register("token_linear", ".linear:TokenLinear", "dense", SPARSE, "same", "deep", "Cheng et al., Wide & Deep Learning, 2016")
 register("field_gate", ".field_gate:FieldGate", "sparse", BOTH, "sum", "gating", "Mao et al., FinalMLP, 2023, feature selection")
-register("instance_mask", ".instance_mask:InstanceMask", "sparse", SPARSE, "sum", "gating", "Wang et al., MaskNet, 2021, section 3.2")
+register("mask_block", ".mask_block:MaskBlock", "dense", SPARSE, "any", "gating", "Wang et al., MaskNet, 2021, section 3.3")
 
 
 def module_kind(name: str, where: str) -> ModuleKind:

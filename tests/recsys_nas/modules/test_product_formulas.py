@@ -16,8 +16,8 @@ from recsys_nas.modules.bilinear_fusion import BilinearFusion, LowRankFusion
 from recsys_nas.modules.cin import CompressedInteraction
 from recsys_nas.modules.cross import Cross, LowRankCross
 from recsys_nas.modules.field_gate import FieldGate
-from recsys_nas.modules.instance_mask import InstanceMask
 from recsys_nas.modules.linear import TokenLinear
+from recsys_nas.modules.mask_block import MaskBlock
 from recsys_nas.modules.wukong import FactorizationMachineBlock, LinearCompression
 from tests.recsys_nas.modules.layers import close, filled, given, num_parameters, random_inputs, randomised, sizes_of
 
@@ -133,8 +133,7 @@ def test_attention_pooling_does_not_mind_the_order_of_tokens() -> None:
     [
         (BilinearFusion(Shape(16, 0, 16, 8, 32)), 8 * (16 + 32 + 16 * 32) + 8),
         (FieldGate(Shape(13, 26, 16, 8)), 26 * 13 + 26 + 8 * 26 + 8),
-        # A mask of 416 features by way of 128, and a mixture of 26 tokens.
-        (InstanceMask(Shape(0, 26, 16, 8)), 2 * 416 * 128 + 128 + 416 + 8 * 26 + 8),
+        (MaskBlock(Shape(0, 26, 16, 64)), 3 * 416 * 64 + 416 + 2 * 64),
         (LowRankCross(Shape(429, 0, 16, 64)), 2 * 16 * 429 + 429 + 64 * 429 + 64),
         # Lian et al., 2018, section 3.2.1: H_k H_(k-1) m for layer k.
         (CompressedInteraction(Shape(0, 26, 16, 64)), 32 * 26 * 26 + 32 * 32 * 26),
@@ -191,21 +190,24 @@ def test_field_gate_by_hand() -> None:
     assert same_size(tokens).flatten().tolist() == pytest.approx([1, 2, 2, 3])
 
 
-def test_instance_mask_by_hand() -> None:
+def test_mask_block_by_hand() -> None:
     layer = filled(
-        InstanceMask(Shape(0, 2, 2, 1)),
+        MaskBlock(Shape(0, 2, 2, 2)),
         squeeze=[[1, 0, 0, -1], [-1, -1, -1, -1]],
         squeeze_bias=[4, 0],
         mask=[[0, 9], [math.log(3), 9], [0, 9], [-math.log(3), 9]],
-        mix=[1, 10],
-        mix_bias=[0.5],
+        weight=[[1, 2, 3, 4], [-1, 0, 0, 0]],
+        bias=[0.5, 0],
     )
     # Features (1, 2, 4, 4): hidden (1 - 4 + 4, -11) rectified is (1, 0); masks 2 sigmoid(0, ln 3, 0, -ln 3) = (1, 3/2, 1, 1/2).
-    # Masked tokens (1, 3) and (4, 2): + 1/2 + 10 times the second.
-    tokens = given(tokens=[[1, 2], [4, 4]], dim=2)
-    assert layer(tokens).flatten().tolist() == pytest.approx([41.5, 23.5])
+    # Of the masked features (1, 3, 4, 2): 1 + 6 + 12 + 8 + 1/2, and -1 rectified.
+    assert layer(given(tokens=[[1, 2], [4, 4]], dim=2)).flatten().tolist() == pytest.approx([27.5, 0])
 
 
-def test_an_instance_mask_of_as_many_tokens_mixes_none() -> None:
-    layer = filled(InstanceMask(Shape(0, 2, 2, 2)), mask=[[0] * 4] * 4, mask_bias=[0, 0, math.log(3), 0])
-    assert layer(given(tokens=[[1, 2], [4, 4]], dim=2)).flatten().tolist() == pytest.approx([1, 2, 6, 4])
+def test_a_mask_block_that_knows_nothing_is_a_token_linear() -> None:
+    shape = Shape(0, 3, 2, 4)
+    layer, inputs = randomised(MaskBlock(shape)), random_inputs(shape)
+    plain = filled(TokenLinear(shape), weight=layer.weight.tolist(), bias=layer.bias.tolist())
+    assert not torch.allclose(layer(inputs), plain(inputs))
+    filled(layer, mask=[[0] * 4] * 6, mask_bias=[0] * 6)
+    close(layer(inputs), plain(inputs))

@@ -22,7 +22,7 @@ FULL = Shape(dense=7, tokens=6, dim=2, out=5, right=8)
 NAMES = sorted(CATALOGUE)
 
 # Of these the inner sizes follow the output width, so that a narrower output is another function and no part of the wider.
-INNER_SIZES_FOLLOW_THE_OUTPUT = {"cin", "fmb", "instance_mask", "low_rank_cross", "mixed_dot_product", "self_attention", "transformer"}
+INNER_SIZES_FOLLOW_THE_OUTPUT = {"cin", "fmb", "mask_block", "low_rank_cross", "mixed_dot_product", "self_attention", "transformer"}
 # Here zeros are not the same as nothing: a softmax runs over all tokens, a normalisation over all products.
 ZEROS_COUNT = {"attention_pooling", "fmb"}
 
