@@ -61,15 +61,17 @@ class NormalisedModule(nn.Module):
     `rms`: bounded, `x / sqrt(mean(x^2) + 0.1)` over the features, or over each token's dimensions: RMS normalisation (Zhang and
     Sennrich, 2019) without its learnt scale, which could undo a gate. `layer`: layer normalisation (Ba et al., 2016) over the same,
     without a learnt scale and offset either. `batch`: `BatchNorm` of each feature or token, in front of the ReLU of a module that
-    ends in one. `none`: as it is.
+    ends in one; `none`: as it is. Dropout comes after that ReLU. What ends in none, products above all, is neither batch-normalised
+    nor dropped, as in the networks that this is taken from (docs/quality.md says what it costs to do both).
     """
 
     def __init__(self, layer: InteractionModule, normalisation: str, dropout: float = 0.0) -> None:
         super().__init__()
         self.layer = layer
         self.normalisation = normalisation
-        self.norm = BatchNorm(layer.shape.out) if normalisation == "batch" else None
-        self.dropout = dropout
+        rectified = isinstance(layer, RectifiedModule)
+        self.norm = BatchNorm(layer.shape.out) if normalisation == "batch" and rectified else None
+        self.dropout = dropout if rectified else 0.0
 
     def forward(self, inputs: Inputs) -> Tensor:
         output = self._normalised(inputs)
@@ -79,9 +81,7 @@ class NormalisedModule(nn.Module):
         if self.norm is not None and isinstance(self.layer, RectifiedModule):
             return F.relu(self.norm(self.layer.linear(inputs)))
         output: Tensor = self.layer(inputs)
-        if self.norm is not None:
-            output = self.norm(output)
-        elif self.normalisation == "rms":
+        if self.normalisation == "rms":
             output = F.rms_norm(output, output.shape[-1:], eps=NORM_EPSILON)
         elif self.normalisation == "layer":
             output = F.layer_norm(output, output.shape[-1:], eps=LAYER_NORM_EPSILON)

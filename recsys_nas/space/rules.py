@@ -37,7 +37,7 @@ class SpaceRules:
     stem: Stem = "flat"
     """Its dense stream: numeric features and all embeddings side by side (`flat`), or numeric features alone (`split`)."""
     normalisation: Normalisation = "rms"
-    """Of every module's output, before its gate."""
+    """Of every module's output, before its gate; `batch` of those alone that end in a ReLU, in front of it."""
     linear_skip: bool = True
     """The logit reads the raw stem too, so that modules are judged on interactions alone."""
 

@@ -22,7 +22,7 @@ class TrainingConfig:
     shuffle: Literal["blocks", "rows"] = "blocks"
     """Order of rows, anew in each pass: whole blocks of `batch_size` rows, as they lie on disk, or single rows, held in memory."""
     dropout: float = 0.0
-    """Behind every module of a network of the space, and behind every hidden ReLU of the zoo."""
+    """Behind every module of the space that ends in a ReLU, and every hidden ReLU of the zoo."""
     learning_rate: float = 5e-3
     """Of the dense half's Adam."""
     eps: float = 1e-8

@@ -54,12 +54,18 @@ def test_the_relu_comes_after_it() -> None:
     close(module(read), torch.relu(peer(norm_of(module))(layer.linear(read))))
 
 
-def test_a_module_without_relu_is_normalised_as_it_is_and_tokens_are_channels() -> None:
-    read = random_inputs(SHAPE, rows=6)
-    cross, mix = randomised(Cross(SHAPE)), randomised(EmbeddedFC(SHAPE))
-    crossed, mixed = (NormalisedModule(layer, "batch").double() for layer in (cross, mix))
-    close(crossed(read), peer(norm_of(crossed))(cross(read)))
+def test_tokens_are_channels() -> None:
+    read, mix = random_inputs(SHAPE, rows=6), randomised(EmbeddedFC(SHAPE))
+    mixed = NormalisedModule(mix, "batch").double()
     close(mixed(read), torch.relu(peer(norm_of(mixed))(mix.linear(read))))
+
+
+def test_a_module_without_relu_is_neither_batch_normalised_nor_dropped() -> None:
+    read, cross = random_inputs(SHAPE, rows=6), randomised(Cross(SHAPE))
+    module = NormalisedModule(cross, "batch", dropout=0.5)
+    assert module.norm is None
+    assert torch.equal(module(read), cross(read))
+    assert not torch.equal(NormalisedModule(cross, "rms")(read), cross(read))
 
 
 def test_dropout_is_for_training_only() -> None:
