@@ -95,11 +95,12 @@ DATA = {
     "criteo80k": Data(
         "criteo_kaggle.toml", _criteo80k, {"tune": ('retrain.progressive="1-3"',)}, _grid((1e-3, 3e-3), (0.0, 1e-5), (0.02, 0.05))
     ),
-    # Chosen by a training on day 3 and a look at day 4; judged on day 5.
+    # Chosen by a training on day 3 and a look at day 4; judged on day 5. Of 1e-3, 2e-3 and 5e-3 the last is best for every model
+    # (docs/log.md), so the grid goes up from it.
     "demo": Data(
         "demo.toml",
         _demo,
         {"tune": ('data.search_days="0-2"', 'data.train_days="3"', "data.test_day=4", 'data.truth=""')},
-        _grid((2e-3, 5e-3, 1e-2), (0.0, 1e-5), (0.02, 0.05)),
+        _grid((5e-3, 1e-2, 2e-2), (0.0,), (0.02, 0.05)),
     ),
 }
