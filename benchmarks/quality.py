@@ -5,7 +5,8 @@
 Stages, each one resumable (a training that has its line in OUT is not done again; a killed one goes on from its checkpoint):
 
     baseline   the models of the config under BARS's own rule, so that the harness is believed
-    tune       each of them on one small grid of learning rates and L2 penalties of the tables, never judged on the test days
+    tune       each of them, and with --models the found network, on one small grid of learning rates and L2 penalties of the tables, never
+               judged on the test days
     final      each at its best point, over seeds
     search     the search of the config's days, and one architecture of all of them
     controls   the found network, that of a single day, the full supernet, and random ones at its FLOPs
@@ -35,7 +36,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measuring import machine
-from benchmarks.quality_data import DATA
+from benchmarks.quality_data import DATA, Point
 from benchmarks.quality_ranking import ranking
 from benchmarks.quality_records import Records, Task, percentile, table
 from data_prep.atomic import write_json, write_text
@@ -84,12 +85,22 @@ class Bench:
                 continue
             if time.monotonic() > self.deadline:
                 sys.exit("time is up; the same command goes on")
-            here = run or self.run(task.recipe, task.point)
+            here = run or self._to_train(task)
             model = named or task.model
             retrain(here, model, task.seed, self.ranks)
             result = json.loads((here.folder / "retrain" / model / f"seed={task.seed}" / "result.json").read_text(encoding="utf-8"))
             record = self.records.add(task, result, machine=_machine())
             print(f"{task.recipe} {task.model} seed {task.seed} {' '.join(task.point)}: {record['auc']:.5f}", flush=True)
+
+    def _to_train(self, task: Task) -> Run:
+        """The run folder of the task; what was found by the search is there to train, too."""
+        run = self.run(task.recipe, task.point)
+        if task.model == FOUND or CONTROL.fullmatch(task.model):
+            found = self.run("late").folder / "architecture.json"
+            if not found.exists():
+                sys.exit(f"error: there is no {found}; run --stage search first")
+            write_text(run.folder / "architecture.json", found.read_text(encoding="utf-8"))
+        return run
 
     def tasks(self, recipe: str, models: Sequence[str], seeds: Sequence[int], points: Any = None) -> Iterator[Task]:
         for seed, model in product(seeds, models):
@@ -117,9 +128,14 @@ def one_day(bench: Bench, day: int) -> Run:
 
 
 def controls(bench: Bench, seeds: Sequence[int], count: int) -> None:
+    """All at the point that was best for the found network."""
     run = search(bench)
-    bench.train(bench.tasks("late", [FOUND, FULL], seeds), run)
-    bench.train(bench.tasks("late", [f"random-{number:02d}" for number in range(count)], seeds[:1]), run)
+
+    def point(_: str) -> list[Point]:
+        return [bench.records.best_point(bench.data, "tune", FOUND)]
+
+    bench.train(bench.tasks("late", [FOUND, FULL], seeds, point))
+    bench.train(bench.tasks("late", [f"random-{number:02d}" for number in range(count)], seeds[:1], point))
     if len(_days(run)) > 1:
         bench.train(bench.tasks("late", [ONE_DAY], seeds), one_day(bench, _days(run)[0]), named=FOUND)
 
