@@ -49,7 +49,6 @@ VARIANTS: dict[str, Sections] = {
     "no_removal_no_stop": {"search": {"removal_bound": 0.0, "settle_share": 0.0}},
     "target_10%": {"search": {"target_flops": 4_000}},
     "target_10%_weight_3e-2": {"search": {"target_flops": 4_000, "target_weight": 3e-2}},
-    "target_alone": {"search": {"target_flops": 4_000, "cost_weight": 0.0, "target_weight": 3e-2}},
 }
 
 
