@@ -9,6 +9,7 @@ Stages, each one resumable (a training that has its line in OUT is not done agai
                judged on the test days
     final      each at its best point, over seeds
     search     the search of the config's days, and one architecture of all of them
+    refine     the found network with each module more that fits search.target_flops, one seed: is one better on the validation days?
     controls   the found network, that of a single day, the full supernet, and random ones at its FLOPs
     ranking    Kendall's tau between the supernet's judgement of those networks and what they reach alone
     table      what the records say
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -41,17 +43,21 @@ from benchmarks.quality_ranking import ranking
 from benchmarks.quality_records import Records, Task, percentile, table
 from data_prep.atomic import write_json, write_text
 from recsys_nas.config import load_config, parse_days, to_toml
-from recsys_nas.jobs.assembly import Run
+from recsys_nas.cost import dense_flops
+from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks, process_group
 from recsys_nas.jobs.networks import CONTROL
 from recsys_nas.jobs.retrain import PREDICTIONS, retrain
 from recsys_nas.jobs.search_day import search_day
 from recsys_nas.judged_days import scored_days
 from recsys_nas.search.aggregate import aggregate_run
+from recsys_nas.space import Architecture, Gate
 from recsys_nas.training.metrics import paired_difference
 
-STAGES = ("baseline", "tune", "final", "search", "controls", "ranking", "table")
+STAGES = ("baseline", "tune", "final", "search", "refine", "controls", "ranking", "table")
 FOUND, ONE_DAY, FULL, SINGLE_LAYER = "found", "one_day", "full_supernet", "mlp_300"
+AND = "+"
+"""Between `found` and a module that it has in addition."""
 PACKAGES = ("torch", "torchrec", "fbgemm-gpu-cpu", "numpy")
 
 
@@ -86,7 +92,7 @@ class Bench:
             if time.monotonic() > self.deadline:
                 sys.exit("time is up; the same command goes on")
             here = run or self._to_train(task)
-            model = named or task.model
+            model = named or task.model.partition(AND)[0]
             retrain(here, model, task.seed, self.ranks)
             result = json.loads((here.folder / "retrain" / model / f"seed={task.seed}" / "result.json").read_text(encoding="utf-8"))
             record = self.records.add(task, result, machine=_machine())
@@ -94,8 +100,12 @@ class Bench:
 
     def _to_train(self, task: Task) -> Run:
         """The run folder of the task; what was found by the search is there to train, too."""
-        run = self.run(task.recipe, task.point)
-        if task.model == FOUND or CONTROL.fullmatch(task.model):
+        more = task.model.partition(AND)[2]
+        run = self.run("-".join([task.recipe, *([more.replace("/", "_")] if more else [])]), task.point)
+        if more:
+            _, network = next(pair for pair in larger(self) if str(pair[0]) == more)
+            write_json(run.folder / "architecture.json", network.to_json())
+        elif task.model == FOUND or CONTROL.fullmatch(task.model):
             found = self.run("late").folder / "architecture.json"
             if not found.exists():
                 sys.exit(f"error: there is no {found}; run --stage search first")
@@ -115,6 +125,25 @@ def search(bench: Bench) -> Run:
         search_day(run, day, bench.ranks)
     aggregate_run(run.folder)
     return run
+
+
+def larger(bench: Bench) -> Iterator[tuple[Gate, Architecture]]:
+    """The found network with one module more, each that stays within the target."""
+    run = search(bench)
+    space = run.space()
+    kept = space.kept_gates(Architecture.from_json(read_json(run.folder / "architecture.json")))
+    for gate in space.gates:
+        network = space.architecture([*kept, gate]).canonical()
+        if gate not in kept and dense_flops(network) <= (run.config.search.target_flops or math.inf):
+            yield gate, network
+
+
+def refine(bench: Bench, seeds: Sequence[int]) -> None:
+    models = [FOUND, *(f"{FOUND}{AND}{gate}" for gate, _ in larger(bench))]
+    bench.train(bench.tasks("late", models, seeds[:1]))
+    tried = [r for model in models for r in bench.records.of(bench.data, "late", model, ()) if r["seed"] == seeds[0]]
+    for record in sorted(tried, key=lambda r: -r["valid_auc"]):
+        print(f"{record['model']}: {record['valid_auc']:.5f} on the validation days, {record['dense_flops']:,} FLOPs")
 
 
 def one_day(bench: Bench, day: int) -> Run:
@@ -220,6 +249,8 @@ def run_stage(bench: Bench, stage: str, models: Sequence[str], arguments: argpar
         bench.train(bench.tasks("late", models, arguments.seeds, lambda model: [bench.records.best_point(bench.data, "tune", model)]))
     elif stage == "search":
         print((search(bench).folder / "architecture.json").read_text(encoding="utf-8"))
+    elif stage == "refine":
+        refine(bench, arguments.seeds)
     elif stage == "controls":
         controls(bench, arguments.seeds, arguments.controls)
     elif stage == "ranking":
