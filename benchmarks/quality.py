@@ -80,8 +80,11 @@ class Bench:
         fixed = [f'name="{name}"', f'output="{self.work}"', f'data.shards="{self.shards}"']
         values = [*fixed, *DATA[self.data].recipes.get(recipe, ()), *self.overrides, *point]
         made = load_config(config, [*values, *([f'data.search_days="{days}"'] if days else [])])
+        kept = made.run_folder / "config.toml"
+        if kept.exists() and load_config(kept) != made:
+            sys.exit(f"error: {kept} is of another config, and so is what was searched there; name another --work")
         made.run_folder.mkdir(parents=True, exist_ok=True)
-        write_text(made.run_folder / "config.toml", to_toml(made))
+        write_text(kept, to_toml(made))
         return Run.open(made.run_folder)
 
     def train(self, tasks: Iterator[Task], run: Run | None = None, named: str = "") -> None:
