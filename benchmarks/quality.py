@@ -149,9 +149,9 @@ def refine(bench: Bench, seeds: Sequence[int]) -> None:
         print(f"{record['model']}: {record['valid_auc']:.5f} on the validation days, {record['dense_flops']:,} FLOPs")
 
 
-def one_day(bench: Bench, day: int) -> Run:
+def one_day(bench: Bench, day: int, point: Point) -> Run:
     """What the first day alone would have given."""
-    run = bench.run("late", days=str(day))
+    run = bench.run("late", point, days=str(day))
     source, target = bench.run("late").folder / "days" / f"day={day:02d}" / "alphas.json", run.folder / "days" / f"day={day:02d}"
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / "alphas.json", source.read_text(encoding="utf-8"))
@@ -163,13 +163,15 @@ def controls(bench: Bench, seeds: Sequence[int], count: int) -> None:
     """All at the point that was best for the found network."""
     run = search(bench)
 
+    best = bench.records.best_point(bench.data, "tune", FOUND)
+
     def point(_: str) -> list[Point]:
-        return [bench.records.best_point(bench.data, "tune", FOUND)]
+        return [best]
 
     bench.train(bench.tasks("late", [FOUND, FULL], seeds, point))
     bench.train(bench.tasks("late", [f"random-{number:02d}" for number in range(count)], seeds[:1], point))
     if len(_days(run)) > 1:
-        bench.train(bench.tasks("late", [ONE_DAY], seeds), one_day(bench, _days(run)[0]), named=FOUND)
+        bench.train(bench.tasks("late", [ONE_DAY], seeds, point), one_day(bench, _days(run)[0], best), named=FOUND)
 
 
 def rank(bench: Bench) -> None:
