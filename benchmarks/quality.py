@@ -9,7 +9,8 @@ Stages, each one resumable (a training that has its line in OUT is not done agai
                judged on the test days
     final      each at its best point, over seeds
     search     the search of the config's days, and one architecture of all of them
-    refine     the found network with each module more that fits search.target_flops, one seed: is one better on the validation days?
+    refine     the found network against itself with each module more that fits search.target_flops, by the validation days: all of
+               them on the first of --seeds, the better half on the next as well, and so on
     controls   the found network, that of a single day, the full supernet, and random ones at its FLOPs
     ranking    Kendall's tau between the supernet's judgement of those networks and what they reach alone
     table      what the records say
@@ -142,11 +143,19 @@ def larger(bench: Bench) -> Iterator[tuple[Gate, Architecture]]:
 
 
 def refine(bench: Bench, seeds: Sequence[int]) -> None:
-    models = [FOUND, *(f"{FOUND}{AND}{gate}" for gate, _ in larger(bench))]
-    bench.train(bench.tasks("late", models, seeds[:1]))
-    tried = [r for model in models for r in bench.records.of(bench.data, "late", model, ()) if r["seed"] == seeds[0]]
-    for record in sorted(tried, key=lambda r: -r["valid_auc"]):
-        print(f"{record['model']}: {record['valid_auc']:.5f} on the validation days, {record['dense_flops']:,} FLOPs")
+    """Successive halving: a seed more each rung, and the better half of the larger networks stays, by mean AUC on the validation days."""
+    rivals = [f"{FOUND}{AND}{gate}" for gate, _ in larger(bench)]
+    for rung in range(1, len(seeds) + 1):
+        bench.train(bench.tasks("late", [FOUND, *rivals], seeds[:rung]))
+        means = {name: validated(bench, name, seeds[:rung]) for name in (FOUND, *rivals)}
+        print(f"\nseeds {', '.join(map(str, seeds[:rung]))}, mean AUC on the validation days")
+        print("\n".join(f"{name}: {means[name]:.5f}" for name in sorted(means, key=means.__getitem__, reverse=True)))
+        rivals.sort(key=means.__getitem__, reverse=True)
+        del rivals[math.ceil(len(rivals) / 2) :]
+
+
+def validated(bench: Bench, model: str, seeds: Sequence[int]) -> float:
+    return fmean(r["valid_auc"] for r in bench.records.of(bench.data, "late", model, ()) if r["seed"] in seeds)
 
 
 def one_day(bench: Bench, day: int, point: Point) -> Run:
