@@ -13,20 +13,22 @@ from recsys_nas.model import InteractionArch
 from recsys_nas.search.controls import random_controls
 from recsys_nas.space import Architecture, load_architecture
 from recsys_nas.training.retraining import ZooSizes
-from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, RUN_MODELS
+from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, REFINED, RUN_MODELS
 from recsys_nas.zoo.hidden_layers import draw_xavier_normal, regularise
 from recsys_nas.zoo.networks import NETWORKS
 
 CONTROL = re.compile(r"random-(\d\d)")
+REFINED_ARCHITECTURE = "refine/architecture.json"
+"""In a run's folder, what `recsys_nas.jobs.refine` came to."""
 
 
 def build_network(run: Run, model: str) -> nn.Module:
-    """The network of that name: the found one, the full supernet's, a random control, one of the zoo or a variant of it.
+    """The network of that name: the found or the refined one, the full supernet's, a random control, one of the zoo or a variant of it.
 
     Raises ConfigError for an unknown name or an unusable architecture.
     """
     retrain = run.config.retrain
-    if model in (FOUND, FULL_SUPERNET) or CONTROL.fullmatch(model):
+    if model in (FOUND, REFINED, FULL_SUPERNET) or CONTROL.fullmatch(model):
         network: nn.Module = InteractionArch(architecture_of(run, model), dropout=retrain.dropout)
     else:
         network = _of_the_zoo(run, model)
@@ -37,11 +39,11 @@ def build_network(run: Run, model: str) -> nn.Module:
 
 
 def architecture_of(run: Run, model: str) -> Architecture:
-    """That of the found network, the full supernet or a random control. Raises ConfigError for an unusable `architecture.json`."""
+    """That of the found or the refined network, the full supernet or a random control. Raises ConfigError for an unusable file."""
     if model == FULL_SUPERNET:
         return run.space().full()
     try:
-        architecture = load_architecture(run.folder / "architecture.json")
+        architecture = load_architecture(run.folder / (REFINED_ARCHITECTURE if model == REFINED else "architecture.json"))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     sizes = (architecture.num_dense, architecture.num_sparse, architecture.embedding_dim)

@@ -69,9 +69,38 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
+def _refine_options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--max-flops", type=int, help="dense FLOPs an example that the network may have (default: search.target_flops)")
+    parser.add_argument(
+        "--judge-days", default="", help="search days to judge networks on, such as 2-4 (default: data.valid_days, or the last)"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[100, 101, 102, 103], help="a rung of halving each (default: 100 to 103)")
+    parser.add_argument("--rounds", type=int, default=3, help="changes of one module each, at most (default: 3)")
+    add_json(parser)
+
+
+def _refine(arguments: argparse.Namespace) -> int:
+    from recsys_nas.jobs.assembly import Run
+    from recsys_nas.jobs.environment import process_group
+    from recsys_nas.jobs.refine import days_of, refine, refine_text
+
+    run = Run.open(run_folder(arguments.run))
+    max_flops = arguments.max_flops or run.config.search.target_flops
+    if not max_flops:
+        raise ValueError("--max-flops is needed where search.target_flops is 0: a network that may grow needs a limit")
+    with run.staged(days_of(run, arguments.judge_days)) as run, process_group() as ranks:
+        rounds = refine(run, max_flops, arguments.judge_days, arguments.seeds, arguments.rounds, ranks)
+    if arguments.json:
+        print_json([[candidate.to_json() for candidate in candidates] for candidates in rounds])
+    else:
+        print(f"{refine_text(rounds)}\nwrote {run.folder}/refine.json and {run.folder}/refine/architecture.json; train it as model refined")
+    return SUCCESS
+
+
 def _retrain_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--model", required=True, help="found, full_supernet, random-NN, or a name of the zoo such as dcnv2")
+    parser.add_argument("--model", required=True, help="found, refined, full_supernet, random-NN, or a name of the zoo such as dcnv2")
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
@@ -156,6 +185,13 @@ VERBS = (
         ),
         _aggregate_options,
         _aggregate,
+    ),
+    Verb(
+        "refine",
+        "add and drop modules of the found network, one by one, as long as trainings from scratch say that it gets better",
+        ("recsys-nas refine runs/demo --max-flops 150000", "recsys-nas refine runs/demo --max-flops 150000 --judge-days 2-4 --seeds 7 8 9"),
+        _refine_options,
+        _refine,
     ),
     Verb(
         "retrain",

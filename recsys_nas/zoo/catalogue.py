@@ -130,6 +130,8 @@ MODELS: dict[str, ZooModel] = {
 }
 
 FOUND = "found"
+REFINED = "refined"
+"""What `recsys-nas refine` made of the found network."""
 FULL_SUPERNET = "full_supernet"
 RUN_MODELS = (FOUND, FULL_SUPERNET, *MODELS)
-"""Every model that a run can retrain: what the search found, the whole supernet's network, and the zoo."""
+"""Every model that a launched run can retrain: what the search found, the whole supernet's network, and the zoo."""

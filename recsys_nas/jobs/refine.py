@@ -1,0 +1,179 @@
+"""From the found network to a better neighbour: modules are added or dropped one at a time, each trial a training from scratch.
+
+A supernet's gates say what a module is worth while all others are there and nothing is trained to its end. What it adds to the network
+that was found, under the rules of retraining, only such a training says. In each round every neighbour within the budget is trained with
+the first seed, the better half with the next as well, and so on (successive halving: Jamieson and Talwalkar, 2016); the best of those
+trained with all seeds takes the network's place where its mean AUC is higher, or the search ends.
+
+Each network is a run of its own in `<run>/refine/<key>/`. What is trained already is not trained again, so that a stopped search goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_prep.atomic import write_json, write_text
+from recsys_nas.config import Config, ConfigError, load_config, parse_days, to_toml
+from recsys_nas.cost import dense_flops
+from recsys_nas.jobs.assembly import Run, read_json
+from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.networks import REFINED_ARCHITECTURE, architecture_of
+from recsys_nas.jobs.retrain import retrain
+from recsys_nas.space import Architecture, Gate, SearchSpace
+from recsys_nas.zoo.catalogue import FOUND
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Candidate:
+    """A network, by its `change` to the one before it (`+2/cross`, `-1/fm`; empty: itself), and its AUC by seed."""
+
+    change: str
+    network: Architecture
+    aucs: dict[int, float] = field(default_factory=dict)
+    rows: int = 0
+    seconds: float = 0.0
+
+    def mean(self) -> float:
+        return statistics.fmean(self.aucs.values())
+
+    def to_json(self) -> dict[str, Any]:
+        record = {"change": self.change, "key": self.network.key(), "dense_flops": dense_flops(self.network), "auc": self.mean()}
+        return record | {"auc_by_seed": self.aucs, "train_rows": self.rows, "train_seconds": self.seconds}
+
+
+Judge = Callable[[Candidate, int], None]
+"""Trains a candidate with a seed and adds what came of it."""
+
+
+def refine(run: Run, max_flops: int, judged_days: str, seeds: Sequence[int], rounds: int, ranks: Ranks) -> list[list[Candidate]]:
+    """Write `<run>/refine.json` and `<run>/refine/architecture.json`, and return the candidates of each round, the best first.
+
+    AUC is that of the best epoch on `data.valid_days`; without any, that of `judged_days`, each by a model trained on the search days
+    before it (empty: the last search day). The test day plays no part. Raises ConfigError where the space has no independent gates,
+    the found network costs more than `max_flops` dense FLOPs, or a judged day has no search day before it.
+    """
+    judged = _judged_config(run, judged_days)
+    start = architecture_of(run, FOUND)
+    if dense_flops(start) > max_flops:
+        raise ConfigError(f"the found network needs {dense_flops(start):,} dense FLOPs, more than the {max_flops:,} that it may have")
+
+    def train(candidate: Candidate, seed: int) -> None:
+        result = _trained(run, judged, candidate.network, seed, ranks)
+        candidate.aucs[seed] = _auc(result, judged)
+        candidate.rows += result["train_rows"]
+        candidate.seconds += result["train_seconds"]
+        print(f"{candidate.change or 'as it is'}, seed {seed}: AUC {candidate.aucs[seed]:.5f}", file=sys.stderr, flush=True)
+
+    history: list[list[Candidate]] = []
+    for best, candidates in _rounds(run.space(), start, max_flops, seeds, rounds, train):
+        history.append(candidates)
+        write_json(run.folder / "refine.json", _record(run.config, judged, history, max_flops, seeds))
+        write_json(run.folder / REFINED_ARCHITECTURE, best.to_json())
+    return history
+
+
+def _rounds(
+    space: SearchSpace, start: Architecture, max_flops: int, seeds: Sequence[int], rounds: int, train: Judge
+) -> Iterator[tuple[Architecture, list[Candidate]]]:
+    """The best network so far, and the candidates of the round that said so."""
+    best = start
+    for _ in range(rounds):
+        candidates = halved(Candidate("", best), neighbours(space, best, max_flops), seeds, train)
+        ahead = candidates[0].change
+        best = candidates[0].network
+        yield best, candidates
+        if not ahead:
+            return
+
+
+def halved(current: Candidate, rivals: list[Candidate], seeds: Sequence[int], train: Judge) -> list[Candidate]:
+    """All of them, those trained with most seeds first, and of these the best by mean AUC; `current` is trained with every seed."""
+    left = list(rivals)
+    for seed in seeds:
+        for candidate in (current, *left):
+            train(candidate, seed)
+        left.sort(key=Candidate.mean, reverse=True)
+        if seed != seeds[-1]:
+            del left[math.ceil(len(left) / 2) :]
+    return sorted([current, *rivals], key=lambda candidate: (-len(candidate.aucs), -candidate.mean()))
+
+
+def neighbours(space: SearchSpace, network: Architecture, max_flops: int) -> list[Candidate]:
+    """Those of one module more or less, within the budget, in the order of the space's gates. Raises ValueError where it has none."""
+    kept = set(space.kept_gates(network))
+    found: dict[str, Candidate] = {network.key(): Candidate("", network)}
+    for gate in space.gates:
+        if changed := kept ^ {gate}:
+            other = space.architecture(changed).canonical()
+            if dense_flops(other) <= max_flops:
+                found.setdefault(other.key(), Candidate(_sign(gate, kept) + str(gate), other))
+    return [candidate for candidate in found.values() if candidate.change]
+
+
+def _sign(gate: Gate, kept: set[Gate]) -> str:
+    return "-" if gate in kept else "+"
+
+
+def _judged_config(run: Run, judged_days: str) -> Config:
+    """The run's config, judged without its test day."""
+    path, data = run.folder / "config.toml", run.config.data
+    if data.validation:
+        if judged_days:
+            raise ConfigError(f"--judge-days {judged_days}: data.valid_days = {data.valid_days!r} judges already")
+        return load_config(path, ['retrain.progressive=""'])
+    last = judged_days or str(run.search_days[-1])
+    if outside := set(parse_days(last, "--judge-days")) - set(run.search_days):
+        raise ConfigError(f"--judge-days {last}: day {min(outside)} is not one of data.search_days = {data.search_days!r}")
+    return load_config(path, [f'data.train_days="{data.search_days}"', f'retrain.progressive="{last}"'])
+
+
+def _trained(run: Run, judged: Config, network: Architecture, seed: int, ranks: Ranks) -> dict[str, Any]:
+    folder = run.folder / "refine" / network.key()
+    if (folder / "config.toml").exists() and load_config(folder / "config.toml") != judged:
+        raise ConfigError(f"{folder.parent} is of another config or of other judged days; move it away, or ask as it was asked then")
+    write_text(folder / "config.toml", to_toml(judged))
+    write_json(folder / "architecture.json", network.to_json())
+    retrain(dataclasses.replace(Run.open(folder), shards=run.shards), FOUND, seed, ranks)
+    return read_json(folder / "retrain" / FOUND / f"seed={seed}" / "result.json")
+
+
+def _auc(result: dict[str, Any], judged: Config) -> float:
+    if judged.data.validation:
+        return max(float(epoch["auc"]) for epoch in result["validations"])
+    return float(result["auc"])
+
+
+def _record(config: Config, judged: Config, history: Sequence[Sequence[Candidate]], max_flops: int, seeds: Sequence[int]) -> dict[str, Any]:
+    days = config.data.valid_days or judged.retrain.progressive
+    told = {"format_version": FORMAT_VERSION, "judged_days": days, "max_flops": max_flops, "seeds": list(seeds)}
+    return told | {"rounds": [[candidate.to_json() for candidate in candidates] for candidates in history]}
+
+
+def days_of(run: Run, judged_days: str) -> tuple[int, ...]:
+    """All days that a refinement reads."""
+    return dataclasses.replace(run, config=_judged_config(run, judged_days)).retrain_days
+
+
+def refine_text(history: Sequence[Sequence[Candidate]]) -> str:
+    """A table a round; each network by its change, a mark where it takes the place of the one before."""
+    lines = []
+    for number, candidates in enumerate(history, start=1):
+        width = max(len(_name(candidate)) for candidate in candidates)
+        lines.append(f"round {number}\n  {'network':<{width}}  {'seeds':>5}  {'AUC':>7}  {'dense FLOPs':>11}")
+        for candidate in candidates:
+            mark = "* " if candidate is candidates[0] else "  "
+            cost = f"{dense_flops(candidate.network):>11,}"
+            lines.append(f"{mark}{_name(candidate):<{width}}  {len(candidate.aucs):>5}  {candidate.mean():>7.5f}  {cost}")
+    return "\n".join([*lines, "* the best of those trained with all seeds, from which the next round starts"])
+
+
+def _name(candidate: Candidate) -> str:
+    return candidate.change or "as it is"

@@ -1,0 +1,160 @@
+"""Modules added and dropped one by one: neighbours, halving over seeds, what is judged, and going on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_prep.atomic import write_json
+from recsys_nas.config import ConfigError, load_config
+from recsys_nas.cost import dense_flops
+from recsys_nas.jobs import refine as refining
+from recsys_nas.jobs.assembly import Run
+from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.refine import Candidate, halved, neighbours, refine, refine_text
+from recsys_nas.jobs.retrain import retrain
+from recsys_nas.space import Architecture, Gate, SearchSpace
+from tests.recsys_nas.jobs.conftest import set_options
+
+PLENTY = 10**9
+
+
+def opened(run_folder: Path, *kept: Gate) -> Run:
+    """A run that has found the network of these gates."""
+    run = Run.open(run_folder)
+    write_json(run_folder / "architecture.json", run.space().architecture(kept or [Gate(1, "linear")]).canonical().to_json())
+    return run
+
+
+def candidates(space: SearchSpace) -> list[Candidate]:
+    return neighbours(space, space.architecture([Gate(1, "linear"), Gate(2, "fm")]), PLENTY)
+
+
+def test_neighbours_have_one_module_more_or_less(run_folder: Path) -> None:
+    space = opened(run_folder).space()
+    changes = {candidate.change for candidate in candidates(space)}
+    assert changes == {
+        "-1/linear", "+1/fm", "+1/dot_product", "+1/embedded_fc", "+2/linear", "-2/fm", "+2/dot_product", "+2/embedded_fc",
+    }  # fmt: skip
+    for candidate in candidates(space):
+        assert candidate.network.key() != space.architecture([Gate(1, "linear"), Gate(2, "fm")]).key()
+
+
+def test_a_network_is_never_emptied_and_never_beyond_the_budget(run_folder: Path) -> None:
+    space = opened(run_folder).space()
+    alone = space.architecture([Gate(1, "linear")])
+    every = neighbours(space, alone, PLENTY)
+    assert "-1/linear" not in {candidate.change for candidate in every}
+    limit = sorted(dense_flops(candidate.network) for candidate in every)[2]
+    assert {c.change for c in neighbours(space, alone, limit)} == {c.change for c in every if dense_flops(c.network) <= limit}
+
+
+def test_twins_are_tried_once(run_folder: Path) -> None:
+    """A module of the first block and the same of the second, with the first left empty, are one network."""
+    space = opened(run_folder).space()
+    moved = neighbours(space, space.architecture([Gate(1, "linear"), Gate(2, "linear")]), PLENTY)
+    dropped = [candidate.network for candidate in moved if candidate.change.startswith("-")]
+    assert len({network.key() for network in dropped}) == len(dropped) == 1
+
+
+def test_each_seed_halves_the_rivals_but_not_the_current_one(run_folder: Path) -> None:
+    rivals = candidates(opened(run_folder).space())
+    worth = {candidate.change: number / 100 for number, candidate in enumerate(rivals)}
+    current = Candidate("", rivals[0].network)
+    trained: list[tuple[str, int]] = []
+
+    def train(candidate: Candidate, seed: int) -> None:
+        trained.append((candidate.change, seed))
+        candidate.aucs[seed] = worth.get(candidate.change, -1.0) + (seed == 7 and candidate is rivals[0])
+
+    order = halved(current, list(rivals), [3, 7, 9], train)
+    by_seed = {seed: [change for change, with_seed in trained if with_seed == seed] for seed in (3, 7, 9)}
+    assert [len(by_seed[seed]) for seed in (3, 7, 9)] == [9, 5, 3]
+    assert all("" in changes for changes in by_seed.values())
+    # A mean over seeds decides, and who was trained with fewer of them stands behind.
+    assert [candidate.change for candidate in order[:3]] == [rivals[7].change, rivals[6].change, ""]
+    assert len(order) == 9
+
+
+def test_better_neighbours_take_the_networks_place(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = opened(run_folder)
+    wanted = {Gate(1, "linear"), Gate(1, "fm"), Gate(2, "dot_product")}
+
+    def trained(run: Run, judged: object, network: Architecture, seed: int, ranks: Ranks) -> dict[str, object]:
+        kept = set(run.space().kept_gates(network))
+        return {"auc": 0.7 - len(kept ^ wanted) / 100 + seed / 10_000, "train_rows": 10, "train_seconds": 1.0}
+
+    monkeypatch.setattr(refining, "_trained", trained)
+    history = refine(run, PLENTY, "", [0, 1], 5, ranks)
+    # The order of two changes of the same worth is that of the gates; then nothing is better, and the search ends.
+    assert [candidates[0].change for candidates in history] == ["+1/fm", "+2/dot_product", ""]
+    assert set(run.space().kept_gates(history[-1][0].network)) == wanted
+    told = json.loads((run_folder / "refine.json").read_text())
+    assert (told["judged_days"], told["max_flops"], told["seeds"]) == ("1", PLENTY, [0, 1])
+    assert told["rounds"][0][0]["auc_by_seed"] == {"0": pytest.approx(0.69), "1": pytest.approx(0.6901)}
+    assert told["rounds"][0][0]["train_rows"] == 20
+    assert json.loads((run_folder / "refine" / "architecture.json").read_text()) == history[-1][0].network.to_json()
+    lines = refine_text(history).splitlines()
+    assert lines[0] == "round 1"
+    assert lines[2].startswith("* +1/fm ")
+    assert any(line.startswith("* as it is") for line in lines)
+
+
+def test_one_round_changes_one_module_at_most(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def larger_is_better(run: Run, judged: object, network: Architecture, seed: int, ranks: Ranks) -> dict[str, object]:
+        return {"auc": dense_flops(network) / 1e6, "train_rows": 1, "train_seconds": 1.0}
+
+    monkeypatch.setattr(refining, "_trained", larger_is_better)
+    assert len(refine(opened(run_folder), PLENTY, "", [0], 1, ranks)) == 1
+
+
+def test_networks_are_trained_and_judged_on_search_days_alone(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_options(run_folder, "space", num_blocks=1, sparse_modules=[])
+    run = opened(run_folder)
+    (candidates,) = refine(run, PLENTY, "", [0], 1, ranks)
+    folder = run_folder / "refine" / candidates[0].network.key()
+    made = load_config(folder / "config.toml")
+    assert (made.data.train_days, made.retrain.progressive) == ("0-1", "1")
+    result = json.loads((folder / "retrain" / "found" / "seed=0" / "result.json").read_text())
+    assert [day["day"] for day in result["by_day"]] == [1]
+    assert candidates[0].aucs == {0: result["auc"]}
+    # What was trained is read, not trained again, and the refined network is a model of the run.
+    monkeypatch.setattr("recsys_nas.jobs.retrain._train_and_score", lambda *_: pytest.fail("trained again"))
+    assert refine(run, PLENTY, "", [0], 1, ranks)[0][0].aucs == candidates[0].aucs
+    monkeypatch.undo()
+    retrain(run, "refined", 0, ranks)
+    assert json.loads((run_folder / "retrain" / "refined" / "seed=0" / "result.json").read_text())["dense_flops"] == dense_flops(
+        candidates[0].network
+    )
+
+
+def test_validation_days_judge_where_there_are_any(run_folder: Path, ranks: Ranks) -> None:
+    set_options(run_folder, "space", num_blocks=1, sparse_modules=[])
+    set_options(run_folder, "data", search_days="0", train_days="0", valid_days="1")
+    set_options(run_folder, "retrain", epochs=2)
+    (candidates,) = refine(opened(run_folder), PLENTY, "", [0], 1, ranks)
+    folder = run_folder / "refine" / candidates[0].network.key()
+    result = json.loads((folder / "retrain" / "found" / "seed=0" / "result.json").read_text())
+    assert candidates[0].aucs == {0: max(epoch["auc"] for epoch in result["validations"])}
+    with pytest.raises(ConfigError, match=r"--judge-days 1: data.valid_days = '1' judges already"):
+        refine(Run.open(run_folder), PLENTY, "1", [0], 1, ranks)
+
+
+def test_what_cannot_be_refined_is_said_in_a_line(run_folder: Path, ranks: Ranks) -> None:
+    run = opened(run_folder)
+    with pytest.raises(ConfigError, match=r"the found network needs \d+ dense FLOPs, more than the 5 that it may have"):
+        refine(run, 5, "", [0], 1, ranks)
+    with pytest.raises(ConfigError, match=r"--judge-days 2: day 2 is not one of data.search_days = '0-1'"):
+        refine(run, PLENTY, "2", [0], 1, ranks)
+    with pytest.raises(ConfigError, match=r"no day of data.train_days = '0-1' comes before 0"):
+        refine(run, PLENTY, "0", [0], 1, ranks)
+
+
+def test_trainings_of_another_config_are_not_taken_for_these(run_folder: Path, ranks: Ranks) -> None:
+    set_options(run_folder, "space", num_blocks=1, dense_modules=["linear", "fm"], sparse_modules=[])
+    refine(opened(run_folder), PLENTY, "", [0], 1, ranks)
+    set_options(run_folder, "retrain", learning_rate=0.5)
+    with pytest.raises(ConfigError, match="refine is of another config or of other judged days; move it away"):
+        refine(Run.open(run_folder), PLENTY, "", [0], 1, ranks)
