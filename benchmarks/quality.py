@@ -9,9 +9,10 @@ Stages, each one resumable (a training that has its line in OUT is not done agai
                judged on the test days
     final      each at its best point, over seeds
     search     the search of the config's days, and one architecture of all of them
-    refine     the found network against itself with each module more that fits search.target_flops, by the validation days: all of
-               them on the first of --seeds, the better half on the next as well, and so on
-    controls   the found network, that of a single day, the full supernet, and random ones at its FLOPs
+    refine     modules of the found network added and dropped, judged by the validation days, or the last of the searched ones; from then
+               on `refined` is a model too
+    controls   the found network, that of a single day, the full supernet, and random ones at its FLOPs; with `--models refined`
+               random ones at the refined network's
     ranking    Kendall's tau between the supernet's judgement of those networks and what they reach alone
     table      what the records say
 
@@ -30,7 +31,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -44,21 +45,23 @@ from benchmarks.quality_ranking import ranking
 from benchmarks.quality_records import Records, Task, percentile, table
 from data_prep.atomic import write_json, write_text
 from recsys_nas.config import load_config, parse_days, to_toml
-from recsys_nas.cost import dense_flops
-from recsys_nas.jobs.assembly import Run, read_json
+from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks, process_group
-from recsys_nas.jobs.networks import CONTROL
+from recsys_nas.jobs.networks import CONTROL, REFINED_ARCHITECTURE
+from recsys_nas.jobs.refine import refine, refine_text
 from recsys_nas.jobs.retrain import PREDICTIONS, retrain
 from recsys_nas.jobs.search_day import search_day
 from recsys_nas.judged_days import scored_days
 from recsys_nas.search.aggregate import aggregate_run
-from recsys_nas.space import Architecture, Gate
 from recsys_nas.training.metrics import paired_difference
+from recsys_nas.zoo.catalogue import FOUND, REFINED
+from recsys_nas.zoo.catalogue import FULL_SUPERNET as FULL
 
 STAGES = ("baseline", "tune", "final", "search", "refine", "controls", "ranking", "table")
-FOUND, ONE_DAY, FULL, SINGLE_LAYER = "found", "one_day", "full_supernet", "mlp_300"
-AND = "+"
-"""Between `found` and a module that it has in addition."""
+ONE_DAY, SINGLE_LAYER = "one_day", "mlp_300"
+ARCHITECTURE = "architecture.json"
+AROUND = {FOUND: "late", REFINED: "refined"}
+"""The recipe under whose name random networks at the FLOPs of each are trained."""
 PACKAGES = ("torch", "torchrec", "fbgemm-gpu-cpu", "numpy")
 
 
@@ -96,25 +99,27 @@ class Bench:
             if time.monotonic() > self.deadline:
                 sys.exit("time is up; the same command goes on")
             here = run or self._to_train(task)
-            model = named or task.model.partition(AND)[0]
+            model = named or task.model
             retrain(here, model, task.seed, self.ranks)
             result = json.loads((here.folder / "retrain" / model / f"seed={task.seed}" / "result.json").read_text(encoding="utf-8"))
             record = self.records.add(task, result, machine=_machine())
             print(f"{task.recipe} {task.model} seed {task.seed} {' '.join(task.point)}: {record['auc']:.5f}", flush=True)
 
     def _to_train(self, task: Task) -> Run:
-        """The run folder of the task; what was found by the search is there to train, too."""
-        more = task.model.partition(AND)[2]
-        run = self.run("-".join([task.recipe, *([more.replace("/", "_")] if more else [])]), task.point)
-        if more:
-            _, network = next(pair for pair in larger(self) if str(pair[0]) == more)
-            write_json(run.folder / "architecture.json", network.to_json())
+        """The run folder of the task; what was found by the search, and made of it, is there to train, too."""
+        run = self.run(task.recipe, task.point)
+        if task.model == REFINED or task.recipe == AROUND[REFINED]:
+            self._copy(REFINED_ARCHITECTURE, run, REFINED_ARCHITECTURE if task.model == REFINED else ARCHITECTURE)
         elif task.model == FOUND or CONTROL.fullmatch(task.model):
-            found = self.run("late").folder / "architecture.json"
-            if not found.exists():
-                sys.exit(f"error: there is no {found}; run --stage search first")
-            write_text(run.folder / "architecture.json", found.read_text(encoding="utf-8"))
+            self._copy(ARCHITECTURE, run, ARCHITECTURE)
         return run
+
+    def _copy(self, source: str, run: Run, target: str) -> None:
+        """From the run that was searched."""
+        path = self.run("late").folder / source
+        if not path.exists():
+            sys.exit(f"error: there is no {path}; run --stage {'refine' if source == REFINED_ARCHITECTURE else 'search'} first")
+        write_text(run.folder / target, path.read_text(encoding="utf-8"))
 
     def tasks(self, recipe: str, models: Sequence[str], seeds: Sequence[int], points: Any = None) -> Iterator[Task]:
         for seed, model in product(seeds, models):
@@ -131,31 +136,9 @@ def search(bench: Bench) -> Run:
     return run
 
 
-def larger(bench: Bench) -> Iterator[tuple[Gate, Architecture]]:
-    """The found network with one module more, each that stays within the target."""
+def refine_found(bench: Bench, seeds: Sequence[int], rounds: int) -> None:
     run = search(bench)
-    space = run.space()
-    kept = space.kept_gates(Architecture.from_json(read_json(run.folder / "architecture.json")))
-    for gate in space.gates:
-        network = space.architecture([*kept, gate]).canonical()
-        if gate not in kept and dense_flops(network) <= (run.config.search.target_flops or math.inf):
-            yield gate, network
-
-
-def refine(bench: Bench, seeds: Sequence[int]) -> None:
-    """Successive halving: a seed more each rung, and the better half of the larger networks stays, by mean AUC on the validation days."""
-    rivals = [f"{FOUND}{AND}{gate}" for gate, _ in larger(bench)]
-    for rung in range(1, len(seeds) + 1):
-        bench.train(bench.tasks("late", [FOUND, *rivals], seeds[:rung]))
-        means = {name: validated(bench, name, seeds[:rung]) for name in (FOUND, *rivals)}
-        print(f"\nseeds {', '.join(map(str, seeds[:rung]))}, mean AUC on the validation days")
-        print("\n".join(f"{name}: {means[name]:.5f}" for name in sorted(means, key=means.__getitem__, reverse=True)))
-        rivals.sort(key=means.__getitem__, reverse=True)
-        del rivals[math.ceil(len(rivals) / 2) :]
-
-
-def validated(bench: Bench, model: str, seeds: Sequence[int]) -> float:
-    return fmean(r["valid_auc"] for r in bench.records.of(bench.data, "late", model, ()) if r["seed"] in seeds)
+    print(refine_text(refine(run, run.config.search.target_flops, DATA[bench.data].judged_days, seeds, rounds, bench.ranks)))
 
 
 def one_day(bench: Bench, day: int, point: Point) -> Run:
@@ -168,18 +151,18 @@ def one_day(bench: Bench, day: int, point: Point) -> Run:
     return run
 
 
-def controls(bench: Bench, seeds: Sequence[int], count: int) -> None:
-    """All at the point that was best for the found network."""
+def controls(bench: Bench, around: str, seeds: Sequence[int], count: int) -> None:
+    """All at the point that was best for the network `around` which they are drawn."""
     run = search(bench)
 
-    best = bench.records.best_point(bench.data, "tune", FOUND)
+    best = bench.records.best_point(bench.data, "tune", around)
 
     def point(_: str) -> list[Point]:
         return [best]
 
-    bench.train(bench.tasks("late", [FOUND, FULL], seeds, point))
-    bench.train(bench.tasks("late", [f"random-{number:02d}" for number in range(count)], seeds[:1], point))
-    if len(_days(run)) > 1:
+    bench.train(bench.tasks("late", [around, FULL], seeds, point))
+    bench.train(bench.tasks(AROUND[around], [f"random-{number:02d}" for number in range(count)], seeds[:1], point))
+    if around == FOUND and len(_days(run)) > 1:
         bench.train(bench.tasks("late", [ONE_DAY], seeds, point), one_day(bench, _days(run)[0], best), named=FOUND)
 
 
@@ -198,12 +181,18 @@ def show(bench: Bench) -> None:
         if kept := bench.records.of(bench.data, recipe):
             plain = [record for record in kept if not record["model"].startswith("random-")]
             print(f"\n{bench.data}, {recipe}\n{table(plain, FOUND if recipe == 'late' else 'mlp')}")
-    random = [record["auc"] for record in bench.records.of(bench.data, "late") if record["model"].startswith("random-")]
-    if random and (found := [r["auc"] for r in bench.records.of(bench.data, "late", FOUND) if r["seed"] == 0]):
-        share = percentile(found[0], random)
-        print(f"\n{len(random)} random networks: best {max(random):.5f}; found, seed 0, is ahead of {share:.0f} % of them")
+    for model, recipe in AROUND.items():
+        show_percentile(bench, model, [r["auc"] for r in bench.records.of(bench.data, recipe) if CONTROL.fullmatch(r["model"])])
     if rows := over_rows(bench, FOUND, SINGLE_LAYER):
         print(f"{FOUND} minus {SINGLE_LAYER}, {len(rows)} seeds, half of the 95 % interval over rows (DeLong): {fmean(rows):.5f}")
+
+
+def show_percentile(bench: Bench, model: str, random: Sequence[float]) -> None:
+    """By the first seed, which is that of the random networks, and by the mean of all seeds."""
+    if random and (aucs := {record["seed"]: record["auc"] for record in bench.records.of(bench.data, "late", model)}):
+        shares = f"{percentile(aucs.get(0, math.nan), random):.0f} % of them, its mean of {len(aucs)} seeds ahead of"
+        print(f"\n{len(random)} random networks at the FLOPs of {model}: best {max(random):.5f}, median {median(random):.5f};")
+        print(f"{model}, seed 0, is ahead of {shares} {percentile(fmean(aucs.values()), random):.0f} %")
 
 
 def over_rows(bench: Bench, model: str, reference: str) -> list[float]:
@@ -242,6 +231,7 @@ def main() -> None:
     ask.add_argument("--models", nargs="+", help="default: those of the config, less full_supernet")
     ask.add_argument("--seeds", type=int, nargs="+", default=[0])
     ask.add_argument("--controls", type=int, default=20, help="random networks (default 20)")
+    ask.add_argument("--rounds", type=int, default=8, help="changes of one module each that refine may make (default 8)")
     ask.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after so long")
     ask.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a value of the config")
     arguments = ask.parse_args()
@@ -264,9 +254,9 @@ def run_stage(bench: Bench, stage: str, models: Sequence[str], arguments: argpar
     elif stage == "search":
         print((search(bench).folder / "architecture.json").read_text(encoding="utf-8"))
     elif stage == "refine":
-        refine(bench, arguments.seeds)
+        refine_found(bench, arguments.seeds, arguments.rounds)
     elif stage == "controls":
-        controls(bench, arguments.seeds, arguments.controls)
+        controls(bench, REFINED if REFINED in models else FOUND, arguments.seeds, arguments.controls)
     elif stage == "ranking":
         rank(bench)
     show(bench)

@@ -25,13 +25,15 @@ class Data:
     """`config` lies in configs/; `prepare` makes shards in a work folder from a source, and returns where they are.
 
     `recipes`: what differs from the config by recipe; `grid`: the points that every model is tuned over. Models are tuned on days that the
-    final figures are not of.
+    final figures are not of. `judged_days`: of the searched ones, those by which the found network is refined; empty: the validation days,
+    or the last one.
     """
 
     config: str
     prepare: Callable[[Path, Path], Path]
     recipes: Mapping[str, tuple[str, ...]]
     grid: tuple[Point, ...]
+    judged_days: str = ""
 
 
 def _grid(rates: Sequence[float], penalties: Sequence[float], table_rates: Sequence[float] = ()) -> tuple[Point, ...]:
@@ -93,7 +95,11 @@ DATA = {
     ),
     # Chosen on days 0 to 3, which are searched too; judged on days 4 to 9.
     "criteo80k": Data(
-        "criteo_kaggle.toml", _criteo80k, {"tune": ('retrain.progressive="1-3"',)}, _grid((1e-3, 3e-3), (0.0, 1e-5), (0.02, 0.05))
+        "criteo_kaggle.toml",
+        _criteo80k,
+        {"tune": ('retrain.progressive="1-3"',)},
+        _grid((1e-3, 3e-3), (0.0, 1e-5), (0.02, 0.05)),
+        judged_days="1-3",
     ),
     # Chosen by a training on day 3 and a look at day 4; judged on day 5. Of 1e-3, 2e-3 and 5e-3 the last is best for every model
     # (docs/log.md), so the grid goes up from it.
