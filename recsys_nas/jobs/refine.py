@@ -10,6 +10,7 @@ Each network is a run of its own in `<run>/refine/<key>/`. What is trained alrea
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import statistics
@@ -141,7 +142,8 @@ def _trained(run: Run, judged: Config, network: Architecture, seed: int, ranks: 
         raise ConfigError(f"{folder.parent} is of another config or of other judged days; move it away, or ask as it was asked then")
     write_text(folder / "config.toml", to_toml(judged))
     write_json(folder / "architecture.json", network.to_json())
-    retrain(dataclasses.replace(Run.open(folder), shards=run.shards), FOUND, seed, ranks)
+    with (folder / "log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):  # a table of the sharding plan each
+        retrain(dataclasses.replace(Run.open(folder), shards=run.shards), FOUND, seed, ranks)
     return read_json(folder / "retrain" / FOUND / f"seed={seed}" / "result.json")
 
 
