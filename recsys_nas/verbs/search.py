@@ -89,6 +89,8 @@ def _refine(arguments: argparse.Namespace) -> int:
     max_flops = arguments.max_flops or run.config.search.target_flops
     if not max_flops:
         raise ValueError("--max-flops is needed where search.target_flops is 0: a network that may grow needs a limit")
+    if arguments.rounds < 1 or min(arguments.seeds) < 0 or len(set(arguments.seeds)) != len(arguments.seeds):
+        raise ValueError("--rounds must be 1 or more, and --seeds 0 or more, each named once")
     with run.staged(days_of(run, arguments.judge_days)) as run, process_group() as ranks:
         rounds = refine(run, max_flops, arguments.judge_days, arguments.seeds, arguments.rounds, ranks)
     if arguments.json:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.atomic import write_json
+from recsys_nas.cli import main
 from recsys_nas.config import ConfigError, load_config
 from recsys_nas.cost import dense_flops
 from recsys_nas.jobs import refine as refining
@@ -158,3 +159,16 @@ def test_trainings_of_another_config_are_not_taken_for_these(run_folder: Path, r
     set_options(run_folder, "retrain", learning_rate=0.5)
     with pytest.raises(ConfigError, match="refine is of another config or of other judged days; move it away"):
         refine(Run.open(run_folder), PLENTY, "", [0], 1, ranks)
+
+
+def test_the_command_prints_rounds_and_names_what_is_wrong(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    set_options(run_folder, "space", num_blocks=1, dense_modules=["linear", "fm"], sparse_modules=[])
+    opened(run_folder)
+    assert main(["refine", str(run_folder)]) == 2
+    assert "--max-flops is needed where search.target_flops is 0" in capsys.readouterr().err
+    for wrong in (["--rounds", "0"], ["--seeds", "1", "1"]):
+        assert main(["refine", str(run_folder), "--max-flops", "9999", *wrong]) == 2
+        assert "--rounds must be 1 or more, and --seeds 0 or more, each named once" in capsys.readouterr().err
+    assert main(["refine", str(run_folder), "--max-flops", "9999", "--seeds", "0", "--rounds", "1", "--json"]) == 0
+    (candidates,) = json.loads(capsys.readouterr().out)
+    assert {candidate["change"] for candidate in candidates} == {"", "+1/fm"}
