@@ -51,6 +51,7 @@ NASREC = (
     "space.num_blocks=3",
     "space.dense_widths=[16, 32, 64, 128]",
     "space.token_counts=[8, 16]",
+    'space.normalisation="layer"',
 )
 SPACES = {"gates": (), "nasrec": NASREC, "unbalanced": (*NASREC, 'space.dense_modules=["linear", "dot_product"]')}
 PROXIES: tuple[Proxy, ...] = ("params", "sigeo", "zico", "fisher_rao", "grad_norm", "synflow", "loss")
