@@ -10,6 +10,7 @@ from typing import Any
 
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.space import Architecture, load_architecture
+from recsys_nas.zoo.catalogue import REFINED
 
 Record = dict[str, Any]
 
@@ -80,8 +81,9 @@ def read_days(run: Path, config: Config) -> list[Record]:
 
 
 def read_retrain(run: Path, config: Config) -> dict[str, list[Record]]:
-    """Model -> its records in order of seeds, for `found` and every model and seed that the config names."""
-    models = (FOUND, *(name for name in config.retrain.models if name != FOUND))
+    """Model -> its records in order of seeds, for `found`, every model and seed that the config names, and `refined` once it is trained."""
+    refined = [REFINED] if (run / "retrain" / REFINED).exists() else []
+    models = (FOUND, *refined, *(name for name in config.retrain.models if name not in (FOUND, REFINED)))
     return {model: [_read_result(run, model, seed) for seed in config.retrain.seeds] for model in models}
 
 

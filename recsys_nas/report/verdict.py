@@ -7,6 +7,7 @@ from typing import Literal
 
 from recsys_nas.report.quantities import at_share, share, signed, with_interval
 from recsys_nas.report.records import FOUND, Record
+from recsys_nas.zoo.catalogue import REFINED
 
 Outcome = Literal["wins", "ties", "loses", "one seed", "alone"]
 
@@ -31,8 +32,8 @@ class Verdict:
 
 
 def judge(results: Record) -> Verdict:
-    """Set `found` against the best of the other models (by AUC) in `results`, as `write_results` makes them."""
-    found, *others = results["models"]
+    """Set `found` against the best of the other models (by AUC) in `results`, as `write_results` makes them; `refined` is no rival."""
+    found, *others = (model for model in results["models"] if model["name"] != REFINED)
     if not others:
         return Verdict("alone", f"{FOUND} was retrained alone, so there is nothing to compare it with.", f"AUC {_auc(found)}.", "")
     best = others[0]

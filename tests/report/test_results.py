@@ -12,6 +12,7 @@ import pytest
 
 from recsys_nas.config import ConfigError
 from recsys_nas.report.results import write_results
+from recsys_nas.report.verdict import judge
 from tests.report.conftest import MakeRun
 from tests.report.fabricated_run import BAYES_BY_ORDER, MODELS, TEST_POSITIVES, TEST_ROWS, train_controls, write
 
@@ -49,6 +50,20 @@ def test_figures_are_means_and_students_t_intervals_over_seeds(make_run: MakeRun
         assert model["auc_by_seed"] == auc
         assert model["auc_ci95"] == pytest.approx(4.302653 * np.std(auc, ddof=1) / np.sqrt(3))
         assert model["dense_flops"] == MODELS[name][2]
+
+
+def test_the_refined_network_is_listed_once_it_is_trained_and_no_rival_of_found(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "refined" not in {model["name"] for model in write_results(run)["models"]}
+    for seed in (0, 1):
+        result = run / "retrain" / "dlrm" / f"seed={seed}" / "result.json"
+        write(run / "retrain" / "refined" / f"seed={seed}" / "result.json", json.loads(result.read_text()) | {"auc": 0.999})
+    with pytest.raises(ConfigError, match=r"model refined has no result for seed 2 .*; run `recsys-nas retrain .* --model refined`"):
+        write_results(run)
+    write(run / "retrain" / "refined" / "seed=2" / "result.json", json.loads(result.read_text()) | {"auc": 0.999, "seed": 2})
+    results = write_results(run)
+    assert [model["name"] for model in results["models"][:2]] == ["found", "refined"]
+    assert "refined" not in judge(results).sentence
 
 
 def test_found_is_paired_with_each_model_seed_by_seed(make_run: MakeRun) -> None:
