@@ -27,7 +27,7 @@ from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.networks import REFINED_ARCHITECTURE, architecture_of
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.space import Architecture, Gate, SearchSpace
-from recsys_nas.zoo.catalogue import FOUND
+from recsys_nas.zoo.catalogue import FOUND, REFINED
 
 FORMAT_VERSION = 1
 
@@ -59,7 +59,8 @@ def refine(run: Run, max_flops: int, judged_days: str, seeds: Sequence[int], rou
 
     AUC is that of the best epoch on `data.valid_days`; without any, that of `judged_days`, each by a model trained on the search days
     before it (empty: the last search day). The test day plays no part. Raises ConfigError where the space has no independent gates,
-    the found network costs more than `max_flops` dense FLOPs, or a judged day has no search day before it.
+    the found network costs more than `max_flops` dense FLOPs, a judged day has no search day before it, or another refined network is
+    trained already.
     """
     judged = _judged_config(run, judged_days)
     start = architecture_of(run, FOUND)
@@ -74,25 +75,30 @@ def refine(run: Run, max_flops: int, judged_days: str, seeds: Sequence[int], rou
         print(f"{candidate.change or 'as it is'}, seed {seed}: AUC {candidate.aucs[seed]:.5f}", file=sys.stderr, flush=True)
 
     history: list[list[Candidate]] = []
-    for best, candidates in _rounds(run.space(), start, max_flops, seeds, rounds, train):
+    for candidates in _rounds(run.space(), start, max_flops, seeds, rounds, train):
         history.append(candidates)
         write_json(run.folder / "refine.json", _record(run.config, judged, history, max_flops, seeds))
-        write_json(run.folder / REFINED_ARCHITECTURE, best.to_json())
+    _write_architecture(run, history[-1][0].network)
     return history
 
 
+def _write_architecture(run: Run, best: Architecture) -> None:
+    path, trained = run.folder / REFINED_ARCHITECTURE, run.folder / "retrain" / REFINED
+    if trained.exists() and path.exists() and read_json(path) != best.to_json():
+        raise ConfigError(f"{trained} holds trainings of the network that was refined before; move it away, and run this again")
+    write_json(path, best.to_json())
+
+
 def _rounds(
-    space: SearchSpace, start: Architecture, max_flops: int, seeds: Sequence[int], rounds: int, train: Judge
-) -> Iterator[tuple[Architecture, list[Candidate]]]:
-    """The best network so far, and the candidates of the round that said so."""
-    best = start
+    space: SearchSpace, best: Architecture, max_flops: int, seeds: Sequence[int], rounds: int, train: Judge
+) -> Iterator[list[Candidate]]:
+    """The candidates of each round, that from which the next one starts first."""
     for _ in range(rounds):
         candidates = halved(Candidate("", best), neighbours(space, best, max_flops), seeds, train)
-        ahead = candidates[0].change
-        best = candidates[0].network
-        yield best, candidates
-        if not ahead:
+        yield candidates
+        if not candidates[0].change:
             return
+        best = candidates[0].network
 
 
 def halved(current: Candidate, rivals: list[Candidate], seeds: Sequence[int], train: Judge) -> list[Candidate]:

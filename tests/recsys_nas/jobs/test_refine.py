@@ -103,6 +103,21 @@ def test_better_neighbours_take_the_networks_place(run_folder: Path, ranks: Rank
     assert any(line.startswith("* as it is") for line in lines)
 
 
+def test_trainings_of_an_earlier_refined_network_are_not_passed_off(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def larger_is_better(run: Run, judged: object, network: Architecture, seed: int, ranks: Ranks) -> dict[str, object]:
+        return {"auc": dense_flops(network) / 1e6, "train_rows": 1, "train_seconds": 1.0}
+
+    monkeypatch.setattr(refining, "_trained", larger_is_better)
+    run = opened(run_folder)
+    refine(run, PLENTY, "", [0], 2, ranks)
+    (run_folder / "retrain" / "refined").mkdir(parents=True)
+    refine(run, PLENTY, "", [0], 2, ranks)
+    with pytest.raises(ConfigError, match="refined holds trainings of the network that was refined before; move it away"):
+        refine(run, PLENTY, "", [0], 3, ranks)
+
+
 def test_one_round_changes_one_module_at_most(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
     def larger_is_better(run: Run, judged: object, network: Architecture, seed: int, ranks: Ranks) -> dict[str, object]:
         return {"auc": dense_flops(network) / 1e6, "train_rows": 1, "train_seconds": 1.0}
