@@ -90,7 +90,7 @@ def make_shards(out: Path, options: Sequence[str]) -> Path:
     return out
 
 
-SMALL_STEPS = ("retrain.batch_size=256", 'space.normalisation="none"', "search.target_flops=440000")
+_SMALL_STEPS = ("retrain.batch_size=256", 'space.normalisation="none"', "search.target_flops=440000")
 _ONE_DAY = ('data.search_days="0-2"', 'data.train_days="3"', "data.test_day=4", 'data.truth=""')
 DATA = {
     # BARS's rule cuts the rate at the first dip, and its figures are in float32; "late" is the config's own.
@@ -113,7 +113,7 @@ DATA = {
     "demo": Data(
         "demo.toml",
         _demo,
-        {"late": SMALL_STEPS, "refined": SMALL_STEPS, "tune": (*SMALL_STEPS, *_ONE_DAY)},
+        {"late": _SMALL_STEPS, "refined": _SMALL_STEPS, "tune": (*_SMALL_STEPS, *_ONE_DAY)},
         _grid((2e-3, 5e-3, 1e-2), (0.0,), (0.05, 0.1)),
     ),
 }

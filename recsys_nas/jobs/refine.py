@@ -72,7 +72,7 @@ def refine(run: Run, max_flops: int, judged_days: str, seeds: Sequence[int], rou
         candidate.aucs[seed] = _auc(result, judged)
         candidate.rows += result["train_rows"]
         candidate.seconds += result["train_seconds"]
-        print(f"{candidate.change or 'as it is'}, seed {seed}: AUC {candidate.aucs[seed]:.5f}", file=sys.stderr, flush=True)
+        print(f"{_name(candidate)}, seed {seed}: AUC {candidate.aucs[seed]:.5f}", file=sys.stderr, flush=True)
 
     history: list[list[Candidate]] = []
     for candidates in _rounds(run.space(), start, max_flops, seeds, rounds, train):
