@@ -1,4 +1,4 @@
-"""Explicit bit-wise crosses, at full and at low rank (DCN V2: Wang et al., 2021, equations 1 and 2)."""
+"""Explicit bit-wise crosses, one layer at full and at low rank, and two in a row (DCN V2: Wang et al., 2021, equations 1 and 2)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,36 @@ class Cross(InteractionModule):
     @staticmethod
     def flops(shape: Shape) -> Number:
         return 2 * shape.dense * shape.dense + 2 * shape.dense * shape.out
+
+
+class CrossNetwork(InteractionModule):
+    """Two layers of equation 1 on the dense stream, `x1 = x * (x A' + a) + x`, then `x * (x1 C' + c) + x1`, projected to W features;
+    `[B, F] -> [B, W]`.
+
+    DCN V2's cross network at a depth of two: products of three at once, through a layer as wide as the input. Crosses of two blocks
+    meet in W features.
+    """
+
+    def __init__(self, shape: Shape, shared: bool = False) -> None:
+        super().__init__(shape, shared)
+        self.first, self.first_bias = weight(shape.dense, shape.dense), bias(shape.dense)
+        self.second, self.second_bias = weight(shape.dense, shape.dense), bias(shape.dense)
+        self.weight, self.bias = weight(shape.out, shape.dense), bias(shape.out)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        x = inputs.dense
+        pairs = x * F.linear(x, self.first, self.first_bias) + x
+        triples = x * F.linear(pairs, self.second, self.second_bias) + pairs
+        return F.linear(triples, self.weight, self.bias)
+
+    def slices(self, part: Part) -> dict[str, tuple[Index, ...]]:
+        out, square = slice(part.out), (part.dense, part.dense)
+        first, second = {"first": square, "first_bias": (part.dense,)}, {"second": square, "second_bias": (part.dense,)}
+        return first | second | {"weight": (out, part.dense), "bias": (out,)}
+
+    @staticmethod
+    def flops(shape: Shape) -> Number:
+        return 4 * shape.dense * shape.dense + 2 * shape.dense * shape.out
 
 
 class LowRankCross(InteractionModule):

@@ -57,6 +57,7 @@ register("fm", ".fm:FactorizationMachine", "dense", SPARSE, "sum", "product", "R
 register("embedded_fc", ".embedded_fc:EmbeddedFC", "sparse", SPARSE, "same", "mixing", NASREC)
 register("self_attention", ".attention:SelfAttention", "sparse", SPARSE, "any", "attention", "Song et al., AutoInt, 2019, section 4.4")
 register("mixed_dot_product", ".dot_product:MixedDotProduct", "dense", BOTH, "sum", "product", NASREC)
+register("cross_network", ".cross:CrossNetwork", "dense", DENSE, "sum", "product", "Wang et al., DCN V2, 2021, section 3.2")
 register("low_rank_cross", ".cross:LowRankCross", "dense", DENSE, "sum", "product", "Wang et al., DCN V2, 2021, equation 2")
 register("cin", ".cin:CompressedInteraction", "dense", SPARSE, "sum", "product", "Lian et al., xDeepFM, 2018, equation 6")
 register("attention_pooling", ".attention:PMA", "dense", SPARSE, "any", "attention", "Lee et al., Set Transformer, 2019, section 3.2")

@@ -14,12 +14,19 @@ from recsys_nas.modules import InteractionModule, Part, Shape, take
 from recsys_nas.modules.attention import PMA
 from recsys_nas.modules.bilinear_fusion import BilinearFusion, LowRankFusion
 from recsys_nas.modules.cin import CompressedInteraction
-from recsys_nas.modules.cross import Cross, LowRankCross
+from recsys_nas.modules.cross import Cross, CrossNetwork, LowRankCross
 from recsys_nas.modules.field_gate import FieldGate
 from recsys_nas.modules.linear import TokenLinear
 from recsys_nas.modules.mask_block import MaskBlock
 from recsys_nas.modules.wukong import FactorizationMachineBlock, LinearCompression
 from tests.recsys_nas.modules.layers import close, filled, given, num_parameters, random_inputs, randomised, sizes_of
+
+
+def test_cross_network_by_hand() -> None:
+    first, second = {"first": [[1, 2], [0, -1]], "first_bias": [1, 0.5]}, {"second": [[0, 1], [1, 0]], "second_bias": [0, 2]}
+    layer = filled(CrossNetwork(Shape(2, 0, 1, 1)), **first, **second, weight=[1, 10], bias=[0.25])
+    # x = (3, 2). x A' + a = (8, -1.5), x1 = x * that + x = (27, -1). x1 C' + c = (-1, 29), x * that + x1 = (24, 57); 24 + 570 + .25
+    assert layer(given([3, 2])).tolist() == [[594.25]]
 
 
 def test_low_rank_cross_by_hand() -> None:
