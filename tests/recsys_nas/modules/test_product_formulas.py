@@ -23,8 +23,9 @@ from tests.recsys_nas.modules.layers import close, filled, given, num_parameters
 
 
 def test_cross_network_by_hand() -> None:
-    first, second = {"first": [[1, 2], [0, -1]], "first_bias": [1, 0.5]}, {"second": [[0, 1], [1, 0]], "second_bias": [0, 2]}
-    layer = filled(CrossNetwork(Shape(2, 0, 1, 1)), **first, **second, weight=[1, 10], bias=[0.25])
+    pairs, triples = [[1, 2], [0, -1]], [[0, 1], [1, 0]]
+    layer = CrossNetwork(Shape(2, 0, 1, 1))
+    filled(layer, first=pairs, first_bias=[1, 0.5], second=triples, second_bias=[0, 2], weight=[1, 10], bias=[0.25])
     # x = (3, 2). x A' + a = (8, -1.5), x1 = x * that + x = (27, -1). x1 C' + c = (-1, 29), x * that + x1 = (24, 57); 24 + 570 + .25
     assert layer(given([3, 2])).tolist() == [[594.25]]
 
