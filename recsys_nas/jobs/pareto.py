@@ -17,12 +17,13 @@ from data_prep.atomic import write_json, write_text
 from recsys_nas.config import load_config, parse_days, to_toml
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.networks import CONTROL
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.jobs.search_day import search_day
 from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.pareto_figure import pareto_svg
 from recsys_nas.search.aggregate import aggregate_run
-from recsys_nas.zoo.catalogue import FOUND
+from recsys_nas.zoo.catalogue import FOUND, REFINED
 
 FORMAT_VERSION = 1
 
@@ -104,7 +105,7 @@ def _trained(run: Path) -> list[Point]:
 
 
 def _kind(name: str) -> str:
-    return "random" if name.startswith("random-") else "found" if name == FOUND else "zoo"
+    return "random" if CONTROL.fullmatch(name) else "found" if name in (FOUND, REFINED) else "zoo"
 
 
 def _point(folder: Path, name: str, kind: str) -> Point:

@@ -47,6 +47,15 @@ def test_each_price_has_its_network_beside_those_of_the_run(run_folder: Path, ra
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.parametrize(("model", "kind"), [("refined", "found"), ("random-00", "random"), ("random_forest", "zoo")])
+def test_what_the_run_has_trained_is_told_apart_by_its_name(run_folder: Path, ranks: Ranks, model: str, kind: str) -> None:
+    run = opened(run_folder)
+    result = run_folder / "retrain" / model / "seed=0" / "result.json"
+    result.parent.mkdir(parents=True)
+    result.write_text(json.dumps({"auc": 0.7, "dense_flops": 10}))
+    assert [point.kind for point in sweep(run, [], ranks)] == [kind]
+
+
 def test_a_price_that_is_none_stops_the_sweep_before_anything_is_searched(run_folder: Path, ranks: Ranks) -> None:
     with pytest.raises(ConfigError, match=r"search.cost_weight = -1.0: must be finite and 0 or more"):
         sweep(opened(run_folder), [CHEAP, "search.cost_weight=-1.0"], ranks)
