@@ -113,7 +113,7 @@ DATA = {
         judged_days="1-3",
     ),
     # Chosen by a training on days 0 to 3 and a look at day 4; trained on days 0 to 4 and judged on day 5. In batches of 256: with the
-    # demo's own 1,024, whether a planted pair is learnt in one pass is a matter of the seed (docs/quality.md).
+    # demo's own 1,024, whether a planted pair is learnt in one pass is a matter of the seed (docs/quality/demo.md).
     "demo": Data(
         "demo.toml",
         _demo,

@@ -93,7 +93,7 @@ DATA = {
             *('data.train_days="0-1"', "data.test_day=2", 'retrain.progressive="1-2"', "trials.rows_per_trial=2000", *_cap(250_000)),
         ),
     ),
-    # A fixed number of passes, no choice of the best epoch: the recipe of docs/quality.md takes ten times as long.
+    # A fixed number of passes, no choice of the best epoch: the recipe of docs/quality/frappe.md takes ten times as long.
     "frappe": Data(
         "frappe.toml",
         QUALITY_DATA["frappe"].prepare,

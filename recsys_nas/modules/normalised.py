@@ -62,7 +62,7 @@ class NormalisedModule(nn.Module):
     Sennrich, 2019) without its learnt scale, which could undo a gate. `layer`: layer normalisation (Ba et al., 2016) over the same,
     without a learnt scale and offset either. `batch`: `BatchNorm` of each feature or token, in front of the ReLU of a module that
     ends in one; `none`: as it is. Dropout comes after that ReLU. What ends in none, products above all, is neither batch-normalised
-    nor dropped, as in the networks that this is taken from (docs/quality.md says what it costs to do both).
+    nor dropped, as in the networks that this is taken from (docs/quality/frappe.md says what it costs to do both).
     """
 
     def __init__(self, layer: InteractionModule, normalisation: str, dropout: float = 0.0) -> None:

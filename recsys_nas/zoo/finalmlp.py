@@ -26,7 +26,7 @@ class BilinearFusion(nn.Module):
         self.right = nn.Linear(right, 1)
         self.bilinear = nn.Parameter(torch.empty(num_heads, left // num_heads, right // num_heads))
         # All heads are one column of weights, as in FuxiCTR. A head by itself would be drawn nine times as wide on Frappe: logits begin far
-        # from 0, and early stopping cuts the rates at the dips that follow (docs/quality.md).
+        # from 0, and early stopping cuts the rates at the dips that follow (docs/quality/frappe.md).
         nn.init.xavier_normal_(self.bilinear.data.view(-1, 1))
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
