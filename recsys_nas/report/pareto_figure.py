@@ -10,12 +10,13 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from recsys_nas.report import svg
 
 KINDS = ("found", "zoo", "random")
+TARGET = "target_flops"
 
 
 def pareto_svg(points: Sequence[dict[str, Any]], front: set[str]) -> str:
     """A stand-alone SVG. `points` are in order of their FLOPs, as `recsys_nas.jobs.pareto.Point` has them; `front` names those on it."""
     with svg.style():
-        figure, axes = svg.canvas(640, 400, left=64, right=24, top=20, bottom=48)
+        figure, axes = svg.canvas(640, 400, left=64, right=24, top=36, bottom=48)
         best = [point for point in points if point["name"] in front]
         axes.step([_flops(p) for p in best], [p["auc"] for p in best], where="post", color=svg.FAINT, zorder=1)
         for number, kind in enumerate(KINDS):
@@ -23,16 +24,28 @@ def pareto_svg(points: Sequence[dict[str, Any]], front: set[str]) -> str:
             if of_kind:
                 x, y, spread = [_flops(p) for p in of_kind], [p["auc"] for p in of_kind], [p["auc_ci95"] or 0.0 for p in of_kind]
                 axes.errorbar(x, y, spread, fmt=svg.marker(number), color=svg.colour(number), elinewidth=1.1, markersize=6, label=kind)
-        for point in best:
-            axes.annotate(point["name"], (_flops(point), point["auc"]), (5, 5), textcoords="offset points", fontsize=10)
+        # Of random networks none, for their names say nothing; those of the zoo to the left, for they are the largest.
+        named = {"left": [p for p in best if p["kind"] == "found"], "right": [p for p in points if p["kind"] == "zoo"]}
+        for side, several in named.items():
+            for place, label in _labels(several).items():
+                axes.annotate(label, place, (6 if side == "left" else -6, 5), textcoords="offset points", ha=side, fontsize=10)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: svg.short(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_xlabel("dense FLOPs per example (log scale)")
         axes.set_ylabel("AUC, mean over seeds and its 95 % interval")
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(KINDS))
         return svg.stand_alone(figure, "sweep")
+
+
+def _labels(points: Sequence[dict[str, Any]]) -> dict[tuple[int, float], str]:
+    """By place in the figure: the names of all networks there, a target by its FLOPs."""
+    names: dict[tuple[int, float], list[str]] = {}
+    for point in points:
+        what, _, value = point["name"].partition("=")
+        names.setdefault((_flops(point), point["auc"]), []).append(f"target {svg.short(float(value))}" if what == TARGET else point["name"])
+    return {place: ", ".join(several) for place, several in names.items()}
 
 
 def _flops(point: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.pareto import Point, front, sweep, sweep_text
 from recsys_nas.jobs.retrain import retrain
+from recsys_nas.report.pareto_figure import pareto_svg
 
 CHEAP, DEAR = "search.cost_weight=1e-4", "search.cost_weight=30.0"
 
@@ -91,3 +92,17 @@ def test_the_text_marks_the_front() -> None:
     assert lines[1].startswith("* small")
     assert lines[2].startswith("  found")
     assert "2,000  0.6900 ± 0.0010" in lines[2]
+
+
+def test_the_figure_names_found_networks_and_the_zoo_but_no_random_ones() -> None:
+    points = [
+        point("target_flops=60000", 59_000, 0.70, "found"),
+        point("target_flops=200000", 150_000, 0.75, "found"),
+        point("target_flops=300000", 150_000, 0.75, "found"),
+        point("random-00", 160_000, 0.76, "random"),
+        point("dcnv2", 900_000, 0.74),
+    ]
+    drawn = pareto_svg([vars(each) for each in points], {each.name for each in front(points)})
+    texts = {text.strip() for text in ElementTree.fromstring(drawn).itertext() if text.strip()}
+    assert {"target 60 k", "target 200 k, target 300 k", "dcnv2"} <= texts
+    assert "random-00" not in texts
