@@ -53,7 +53,7 @@ def auc_against_flops(results: Record, sweep: Sequence[Record] = ()) -> Markup:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: svg.short(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("dense FLOPs per example (log scale)")
-        axes.set_ylabel("AUC on the test day")
+        axes.set_ylabel("AUC")
         _name_points(axes, models, [*sweep, *cloud], front)
         return svg.render(figure, "pareto", "AUC against dense FLOPs of every model; the figures are in the table above.")
 

@@ -64,7 +64,7 @@ def _environment(autoescape: bool) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"signed": quantities.signed, "counted": counted}
+    environment.filters |= {"signed": quantities.signed, "counted": counted, "judged_days": quantities.judged_days}
     return environment
 
 
@@ -160,13 +160,14 @@ def _facts(run: RunRecords) -> list[tuple[str, str]]:
     command: Any = provenance.get("command", "not recorded")
     versions = provenance.get("versions", {})
     rates = [day["rows"] / day["seconds"] for day in run.days if day["seconds"]]
+    tested = quantities.judged_days(run.results["test"])
     speed = f"{quantities.count(statistics.fmean(rates))} rows/s a day job, start and end included" if rates else "not recorded"
     return [
         ("Command", command if isinstance(command, str) else shlex.join(command)),
         ("Git commit", _commit(provenance)),
         ("Begun", _begun(provenance)),
         ("Seeds", f"search {run.config.seed}; retraining {', '.join(map(str, run.config.retrain.seeds))}"),
-        ("Data", f"{data.shards}; searched on days {data.search_days}, trained on days {data.train_days}, tested on day {data.test_day}"),
+        ("Data", f"{data.shards}; searched on days {data.search_days}, trained on days {data.train_days}, tested on {tested}"),
         ("Data checksum", _checksum(provenance)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded"),
         ("Machine", _machine(provenance)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from recsys_nas.report.records import Record
+
 MINUS = "\N{MINUS SIGN}"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -55,3 +57,9 @@ def at_share(ratio: float, what: str) -> str:
     if 0.995 <= ratio < 1.005:
         return f"at the same {what}"
     return f"at {share(ratio)} {'of ' if ratio < 1 else ''}its {what}"
+
+
+def judged_days(test: Record) -> str:
+    """What models were judged by, from `test` of results.json: `day 5`, or `days 4 to 9, each by models of the days before`."""
+    days = test.get("days", [test["day"]])
+    return f"day {days[0]}" if len(days) == 1 else f"days {days[0]} to {days[-1]}, each by models of the days before"

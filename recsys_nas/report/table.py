@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.wording import counted
-from recsys_nas.report.quantities import MINUS, count
+from recsys_nas.report.quantities import MINUS, count, judged_days
 from recsys_nas.report.records import FOUND, Record
 from recsys_nas.report.verdict import judge
 
@@ -35,8 +35,8 @@ def _table(results: Record, text: Any) -> Table:
     seeds = len(results["models"][0]["seeds"])
     over = counted(seeds, "seed") if seeds == 1 else f"means over {seeds} seeds, ± 95 %"
     test = results["test"]
-    days = test.get("days", [test["day"]])
-    judged = f"Test day {days[0]}" if len(days) == 1 else f"Days {days[0]} to {days[-1]}, each by models of the days before"
+    named = judged_days(test)
+    judged = f"Test {named}" if named.startswith("day ") else named.capitalize()
     title = text(f"{judged}, {counted(test['rows'], 'row')}; {over}; costs per example")
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", pad_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS:

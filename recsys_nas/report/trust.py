@@ -165,7 +165,7 @@ def _calibration(run: RunRecords) -> Check:
     return Check(
         "good" if abs(value - 1) <= _CALIBRATED else "caution",
         "Calibration",
-        f"{FOUND} predicts {value:.3f} times the clicks observed on the test day.",
+        f"{FOUND} predicts {value:.3f} times the clicks observed on the rows it is judged by.",
     )
 
 
@@ -186,12 +186,12 @@ def _ceiling(run: RunRecords) -> list[Check]:
 def _test_set(run: RunRecords) -> list[Check]:
     test = run.results["test"]
     if test.get("auc_sampling_ci95") is None:
-        return [Check("caution", "Test set", "The test day holds one class only.")]
+        return [Check("caution", "Test set", "The test rows are of one class only.")]
     return [
         Check(
             "note",
             "Test set",
-            f"{counted(test['rows'], 'row')}, {counted(test['positives'], 'click')}. Another test day of this size would move one model's "
+            f"{counted(test['rows'], 'row')}, {counted(test['positives'], 'click')}. Another test set of this size would move one model's "
             f"AUC by about ± {test['auc_sampling_ci95']:.4f}; models see the same rows, so their differences move less.",
         )
     ]

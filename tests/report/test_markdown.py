@@ -30,6 +30,19 @@ def rows(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
+def test_days_judged_in_turn_are_told_as_such(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "under the same settings and tested on day 5 (" in markdown(run)
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('progressive = ""', 'progressive = "3-5"'))
+    (run / "results.json").unlink()
+    text, page = markdown(run), (run / "report.html").read_text(encoding="utf-8")
+    in_turn = "tested on days 3 to 5, each by models of the days before"
+    assert f"{in_turn} (" in text
+    assert page.count(in_turn) == 3
+    assert "tested on day 5" not in text + page
+
+
 def test_the_table_holds_the_figures_of_results_json(make_run: MakeRun) -> None:
     run = make_run()
     add_controls(run)
