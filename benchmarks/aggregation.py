@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,10 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from benchmarks.measuring import machine
 from benchmarks.small_searches import Results, kept, read
 from data_prep.atomic import write_text
-from recsys_nas.config import load_config, to_toml
+from recsys_nas.config import Config, load_config, to_toml
 from recsys_nas.cost import dense_flops
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks, process_group
@@ -49,12 +48,10 @@ RULES: dict[str, tuple[str, ...]] = {
     "budget": ('search.discretise="budget"',),
 }
 """What differs from the run's own config."""
-PACKAGES = ("torch", "torchrec", "numpy")
 
 
-def measure(run: Run, rule: str, seeds: tuple[int, ...], ranks: Ranks) -> dict[str, Any]:
-    """One row: what the rule keeps, and what that reaches."""
-    config = load_config(run.folder / "config.toml", list(RULES[rule]))
+def measure(run: Run, rule: str, config: Config, seeds: Sequence[int], ranks: Ranks) -> dict[str, Any]:
+    """One row: what the rule keeps, and what that reaches. `config`: the run's under the rule."""
     derived = run.folder / "rules" / rule.replace(" ", "-")
     aggregate_run(run.folder, config=config, out=derived)
     network = load_architecture(derived / "architecture.json")
@@ -100,12 +97,15 @@ def main() -> None:
     if not arguments.run or not arguments.json:
         ask.error("--run and --json say what was searched and what to write")
     torch.set_num_threads(1)
-    results = Results(arguments.json, machine(PACKAGES))
+    results = Results(arguments.json)
+    if any(list(row["auc"]) != list(map(str, arguments.seeds)) for row in results.rows.values()):
+        sys.exit(f"error: {arguments.json} holds figures of other seeds; name these, or another file")
     with process_group() as ranks:
         run = Run.open(arguments.run)
-        for rule in RULES:
+        configs = {rule: load_config(run.folder / "config.toml", list(changes)) for rule, changes in RULES.items()}
+        for rule, config in configs.items():
             if rule not in results:
-                results.add(rule, measure(run, rule, tuple(arguments.seeds), ranks))
+                results.add(rule, measure(run, rule, config, arguments.seeds, ranks))
     print(table(results.rows))
 
 

@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from benchmarks.measuring import machine
 from benchmarks.small_searches import SPACE, Logs, Results, judge, judge_gates, kept, mean_and_spread, open_run, prepare, read, search
 from recsys_nas.cost import dense_flops
 from recsys_nas.jobs.environment import Ranks, process_group
@@ -133,7 +132,7 @@ def main() -> None:
     if not arguments.work or not arguments.json:
         ask.error("--work and --json say where to work and what to write")
     torch.set_num_threads(1)
-    results = Results(arguments.json, {"machine": machine(["torch", "torchrec"])})
+    results = Results(arguments.json)
     with process_group() as ranks:
         for seed in arguments.seeds:
             for case in arguments.cases:

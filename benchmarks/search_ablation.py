@@ -23,7 +23,6 @@ import torch
 from benchmarks.small_searches import Results, day_records, judge, kept, mean_and_spread, open_run, prepare, read, search
 from recsys_nas.jobs.environment import Ranks, process_group
 from recsys_nas.modules import normalised
-from recsys_nas.provenance import versions
 
 DECOYS = 3
 Sections = dict[str, dict[str, Any]]
@@ -129,7 +128,7 @@ def main() -> None:
     if not arguments.work or not arguments.json:
         ask.error("--work and --json say where to work and what to write")
     torch.set_num_threads(1)
-    results = Results(arguments.json, {"versions": versions()})
+    results = Results(arguments.json)
     with process_group() as ranks:
         for seed in arguments.seeds:
             for world in arguments.worlds:

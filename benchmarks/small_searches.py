@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks.measuring import machine
 from data_prep import cli as prep_cli
 from data_prep.atomic import write_json
 from recsys_nas.config import from_mapping, parse_days, to_toml
@@ -24,6 +25,7 @@ from recsys_nas.search.aggregate import aggregate_run
 from recsys_nas.space import Gate
 
 ROWS_PER_DAY = 200_000
+PACKAGES = ("torch", "torchrec")
 # One space for all worlds: every mechanism is there, and only the data say which is needed.
 SPACE: dict[str, Any] = {
     "num_blocks": 2,
@@ -118,19 +120,20 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class Results:
-    """Rows of a benchmark by key, in one JSON file that is written after each of them: a run that is cut off goes on from there."""
+    """Rows of a benchmark by key, each with where and when it was measured, in one JSON file that is written after each of them: a run that
+    is cut off goes on from there."""
 
-    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, Any] = read(path)["rows"] if path.exists() else {}
-        self.about = dict(about)
 
     def __contains__(self, key: str) -> bool:
         return key in self.rows
 
     def add(self, key: str, row: Mapping[str, Any]) -> None:
-        self.rows[key] = dict(row)
-        write_json(self.path, {"about": self.about, "rows": self.rows})
+        stamp = {name: value for name, value in machine(PACKAGES).items() if name in ("date", "commit", "cpu", "versions")}
+        self.rows[key] = dict(row) | stamp
+        write_json(self.path, {"rows": self.rows})
         print(key, json.dumps(row), flush=True)
 
 

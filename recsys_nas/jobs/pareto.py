@@ -23,14 +23,15 @@ from recsys_nas.jobs.search_day import search_day
 from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.pareto_figure import pareto_svg
 from recsys_nas.search.aggregate import aggregate_run
-from recsys_nas.zoo.catalogue import FOUND, REFINED
+from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, REFINED
 
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Point:
-    """A network: where it comes from (`found`, `zoo` or `random`), dense FLOPs an example, mean AUC over seeds, and its 95 % half-width."""
+    """A network: where it comes from (`found`, `zoo`, `random` or `supernet`), dense FLOPs an example, mean AUC over
+    seeds, and its 95 % half-width."""
 
     name: str
     kind: str
@@ -72,11 +73,11 @@ def _beats(one: Point, other: Point) -> bool:
 def sweep_text(points: Sequence[Point]) -> str:
     """A line a network, those on the front marked."""
     best, width = front(points), max(len(point.name) for point in points)
-    lines = [f"{'':<2}{'network':<{width}}  {'from':<6}  {'dense FLOPs':>12}  AUC, ± 95 % over seeds"]
+    lines = [f"{'':<2}{'network':<{width}}  {'from':<8}  {'dense FLOPs':>12}  AUC, ± 95 % over seeds"]
     for point in points:
         spread = "" if point.auc_ci95 is None else f" ± {point.auc_ci95:.4f}"
         mark = "* " if point in best else "  "
-        lines.append(f"{mark}{point.name:<{width}}  {point.kind:<6}  {point.dense_flops:>12,}  {point.auc:.4f}{spread}")
+        lines.append(f"{mark}{point.name:<{width}}  {point.kind:<8}  {point.dense_flops:>12,}  {point.auc:.4f}{spread}")
     return "\n".join([*lines, "* none of the others has as much AUC at as few FLOPs"])
 
 
@@ -105,7 +106,9 @@ def _trained(run: Path) -> list[Point]:
 
 
 def _kind(name: str) -> str:
-    return "random" if CONTROL.fullmatch(name) else "found" if name in (FOUND, REFINED) else "zoo"
+    if CONTROL.fullmatch(name):
+        return "random"
+    return {FOUND: "found", REFINED: "found", FULL_SUPERNET: "supernet"}.get(name, "zoo")
 
 
 def _point(folder: Path, name: str, kind: str) -> Point:

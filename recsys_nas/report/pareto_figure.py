@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from recsys_nas.report import svg
 
-KINDS = ("found", "zoo", "random")
+KINDS = ("found", "zoo", "random", "supernet")
 TARGET = "target_flops"
 
 
@@ -24,12 +24,10 @@ def pareto_svg(points: Sequence[dict[str, Any]], front: set[str]) -> str:
             if of_kind:
                 x, y, spread = [_flops(p) for p in of_kind], [p["auc"] for p in of_kind], [p["auc_ci95"] or 0.0 for p in of_kind]
                 axes.errorbar(x, y, spread, fmt=svg.marker(number), color=svg.colour(number), elinewidth=1.1, markersize=6, label=kind)
-        # Of random networks none, for their names say nothing; those of the zoo to the left, for they are the largest.
-        named = {"left": [p for p in best if p["kind"] == "found"], "right": [p for p in points if p["kind"] == "zoo"]}
-        for side, several in named.items():
-            for place, label in _labels(several).items():
-                axes.annotate(label, place, (6 if side == "left" else -6, 5), textcoords="offset points", ha=side, fontsize=10)
         axes.set_xscale("log")
+        for place, label in _labels([p for p in points if p["kind"] in ("zoo", "supernet") or p in best]).items():
+            side, offset = ("left", 6) if axes.transAxes.inverted().transform(axes.transData.transform(place))[0] < 0.5 else ("right", -6)
+            axes.annotate(label, place, (offset, 5), textcoords="offset points", ha=side, fontsize=10)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: svg.short(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.ticklabel_format(axis="y", useOffset=False)
@@ -40,9 +38,9 @@ def pareto_svg(points: Sequence[dict[str, Any]], front: set[str]) -> str:
 
 
 def _labels(points: Sequence[dict[str, Any]]) -> dict[tuple[int, float], str]:
-    """By place in the figure: the names of all networks there, a target by its FLOPs."""
+    """By place in the figure: the names of all networks there, a target by its FLOPs; not those of random ones, which say nothing."""
     names: dict[tuple[int, float], list[str]] = {}
-    for point in points:
+    for point in (point for point in points if point["kind"] != "random"):
         what, _, value = point["name"].partition("=")
         names.setdefault((_flops(point), point["auc"]), []).append(f"target {svg.short(float(value))}" if what == TARGET else point["name"])
     return {place: ", ".join(several) for place, several in names.items()}

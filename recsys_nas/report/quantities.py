@@ -61,5 +61,8 @@ def at_share(ratio: float, what: str) -> str:
 
 def judged_days(test: Record) -> str:
     """What models were judged by, from `test` of results.json: `day 5`, or `days 4 to 9, each by models of the days before`."""
-    days = test.get("days", [test["day"]])
-    return f"day {days[0]}" if len(days) == 1 else f"days {days[0]} to {days[-1]}, each by models of the days before"
+    days = test.get("days") or [test["day"]]
+    if len(days) == 1:
+        return f"day {days[0]}"
+    gapless = days == list(range(days[0], days[-1] + 1))
+    return f"days {f'{days[0]} to {days[-1]}' if gapless else ', '.join(map(str, days))}, each by models of the days before"

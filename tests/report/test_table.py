@@ -34,6 +34,22 @@ def test_each_model_has_one_row_with_its_figures(make_run: MakeRun, capsys: pyte
     assert names.index("Bayes-optimal") > names.index("mlp")
 
 
+@pytest.mark.parametrize(
+    ("progressive", "title"),
+    [
+        ("", "Test day 5, "),
+        ("3-5", "Days 3 to 5, each by models of the days before, "),
+        ("3,5", "Days 3, 5, each by models of the days before, "),
+    ],
+)
+def test_the_title_tells_the_judged_days(make_run: MakeRun, capsys: pytest.CaptureFixture[str], progressive: str, title: str) -> None:
+    run = make_run()
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('progressive = ""', f'progressive = "{progressive}"'))
+    print_results(write_results(run))
+    assert capsys.readouterr().out.lstrip().startswith(title)
+
+
 def test_the_verdict_stands_below(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     print_results(write_results(make_run()))
     printed = capsys.readouterr().out
