@@ -3,7 +3,8 @@
 A supernet's gates say what a module is worth while all others are there and nothing is trained to its end. What it adds to the network
 that was found, under the rules of retraining, only such a training says. In each round every neighbour within the budget is trained with
 the first seed, the better half with the next as well, and so on (successive halving: Jamieson and Talwalkar, 2016); the best of those
-trained with all seeds takes the network's place where its mean AUC is higher, or the search ends.
+trained with all seeds takes the network's place where its mean AUC is higher, or the search ends. With a tolerance the cheapest of those
+within it of the best mean so far is taken instead.
 
 Each network is a run of its own in `<run>/refine/<key>/`. What is trained already is not trained again, so that a stopped search goes on.
 """
@@ -15,7 +16,7 @@ import dataclasses
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +55,10 @@ Judge = Callable[[Candidate, int], None]
 """Trains a candidate with a seed and adds what came of it."""
 
 
-def refine(run: Run, max_flops: int, judged_days: str, seeds: Sequence[int], rounds: int, ranks: Ranks) -> list[list[Candidate]]:
-    """Write `<run>/refine.json` and `<run>/refine/architecture.json`, and return the candidates of each round, the best first.
+def refine(
+    run: Run, max_flops: int, judged_days: str, seeds: Sequence[int], rounds: int, ranks: Ranks, tolerance: float = 0.0
+) -> list[list[Candidate]]:
+    """Write `<run>/refine.json` and `<run>/refine/architecture.json`, and return the candidates of each round, the one that is taken first.
 
     AUC is that of the best epoch on `data.valid_days`; without any, that of `judged_days`, each by a model trained on the search days
     before it (empty: the last search day). The test day plays no part. Raises ConfigError where the space has no independent gates,
@@ -75,9 +78,10 @@ def refine(run: Run, max_flops: int, judged_days: str, seeds: Sequence[int], rou
         print(f"{_name(candidate)}, seed {seed}: AUC {candidate.aucs[seed]:.5f}", file=sys.stderr, flush=True)
 
     history: list[list[Candidate]] = []
-    for candidates in _rounds(run.space(), start, max_flops, seeds, rounds, train):
+    asked = {"max_flops": max_flops, "seeds": list(seeds), "tolerance": tolerance}
+    for candidates in _rounds(run.space(), start, max_flops, seeds, rounds, tolerance, train):
         history.append(candidates)
-        write_json(run.folder / "refine.json", _record(run.config, judged, history, max_flops, seeds))
+        write_json(run.folder / "refine.json", _record(run.config, judged, history, asked))
     _write_architecture(run, history[-1][0].network)
     return history
 
@@ -90,15 +94,24 @@ def _write_architecture(run: Run, best: Architecture) -> None:
 
 
 def _rounds(
-    space: SearchSpace, best: Architecture, max_flops: int, seeds: Sequence[int], rounds: int, train: Judge
+    space: SearchSpace, start: Architecture, max_flops: int, seeds: Sequence[int], rounds: int, tolerance: float, train: Judge
 ) -> Iterator[list[Candidate]]:
     """The candidates of each round, that from which the next one starts first."""
+    best_mean = -math.inf
     for _ in range(rounds):
-        candidates = halved(Candidate("", best), neighbours(space, best, max_flops), seeds, train)
-        yield candidates
-        if not candidates[0].change:
+        candidates = halved(Candidate("", start), neighbours(space, start, max_flops), seeds, train)
+        # Below the best of all rounds, not of this one: else a tolerance would be spent again in each.
+        best_mean = max(best_mean, candidates[0].mean())
+        taken = cheapest_within(candidates, len(seeds), best_mean - tolerance)
+        yield [taken, *(candidate for candidate in candidates if candidate is not taken)]
+        if not taken.change:
             return
-        best = candidates[0].network
+        start = taken.network
+
+
+def cheapest_within(candidates: Sequence[Candidate], seeds: int, least: float) -> Candidate:
+    """Of those trained with so many seeds whose mean AUC is at least this, the one of the fewest dense FLOPs; of equal ones the first."""
+    return min((c for c in candidates if len(c.aucs) == seeds and c.mean() >= least), key=lambda c: dense_flops(c.network))
 
 
 def halved(current: Candidate, rivals: list[Candidate], seeds: Sequence[int], train: Judge) -> list[Candidate]:
@@ -159,9 +172,9 @@ def _auc(result: dict[str, Any], judged: Config) -> float:
     return float(result["auc"])
 
 
-def _record(config: Config, judged: Config, history: Sequence[Sequence[Candidate]], max_flops: int, seeds: Sequence[int]) -> dict[str, Any]:
+def _record(config: Config, judged: Config, history: Sequence[Sequence[Candidate]], asked: Mapping[str, Any]) -> dict[str, Any]:
     days = config.data.valid_days or judged.retrain.progressive
-    told = {"format_version": FORMAT_VERSION, "judged_days": days, "max_flops": max_flops, "seeds": list(seeds)}
+    told = {"format_version": FORMAT_VERSION, "judged_days": days, **asked}
     return told | {"rounds": [[candidate.to_json() for candidate in candidates] for candidates in history]}
 
 
@@ -180,7 +193,7 @@ def refine_text(history: Sequence[Sequence[Candidate]]) -> str:
             mark = "* " if candidate is candidates[0] else "  "
             cost = f"{dense_flops(candidate.network):>11,}"
             lines.append(f"{mark}{_name(candidate):<{width}}  {len(candidate.aucs):>5}  {candidate.mean():>7.5f}  {cost}")
-    return "\n".join([*lines, "* the best of those trained with all seeds, from which the next round starts"])
+    return "\n".join([*lines, "* taken of those trained with all seeds, from which the next round starts"])
 
 
 def _name(candidate: Candidate) -> str:

@@ -77,6 +77,7 @@ def _refine_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[100, 101, 102, 103], help="a rung of halving each (default: 100 to 103)")
     parser.add_argument("--rounds", type=int, default=3, help="changes of one module each, at most (default: 3)")
+    parser.add_argument("--tolerance", type=float, default=0.0, metavar="AUC", help="AUC that may be given for fewer FLOPs (default: 0)")
     add_json(parser)
 
 
@@ -91,8 +92,10 @@ def _refine(arguments: argparse.Namespace) -> int:
         raise ValueError("--max-flops is needed where search.target_flops is 0: a network that may grow needs a limit")
     if arguments.rounds < 1 or min(arguments.seeds) < 0 or len(set(arguments.seeds)) != len(arguments.seeds):
         raise ValueError("--rounds must be 1 or more, and --seeds 0 or more, each named once")
+    if not 0 <= arguments.tolerance < 1:
+        raise ValueError(f"--tolerance {arguments.tolerance}: a difference of AUC, such as 0.0002; must lie in [0, 1)")
     with run.staged(days_of(run, arguments.judge_days)) as run, process_group() as ranks:
-        rounds = refine(run, max_flops, arguments.judge_days, arguments.seeds, arguments.rounds, ranks)
+        rounds = refine(run, max_flops, arguments.judge_days, arguments.seeds, arguments.rounds, ranks, arguments.tolerance)
     if arguments.json:
         print_json([[candidate.to_json() for candidate in candidates] for candidates in rounds])
     else:
@@ -191,7 +194,7 @@ VERBS = (
     Verb(
         "refine",
         "add and drop modules of the found network, one by one, as long as trainings from scratch say that it gets better",
-        ("recsys-nas refine runs/demo --max-flops 150000", "recsys-nas refine runs/demo --max-flops 150000 --judge-days 2-4 --seeds 7 8 9"),
+        ("recsys-nas refine runs/demo --max-flops 150000", "recsys-nas refine runs/demo --judge-days 2-4 --seeds 7 8 9 --tolerance 0.0002"),
         _refine_options,
         _refine,
     ),

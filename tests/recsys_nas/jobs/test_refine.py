@@ -14,7 +14,7 @@ from recsys_nas.cost import dense_flops
 from recsys_nas.jobs import refine as refining
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.refine import Candidate, halved, neighbours, refine, refine_text
+from recsys_nas.jobs.refine import Candidate, cheapest_within, halved, neighbours, refine, refine_text
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.space import Architecture, Gate, SearchSpace
 from tests.recsys_nas.jobs.conftest import set_options
@@ -103,6 +103,34 @@ def test_better_neighbours_take_the_networks_place(run_folder: Path, ranks: Rank
     assert any(line.startswith("* as it is") for line in lines)
 
 
+@pytest.mark.parametrize(("tolerance", "dropped"), [(0.0, 0), (0.0003, 0), (0.0005, 1), (0.0009, 2)])
+def test_a_tolerance_is_spent_once_in_all_rounds(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, tolerance: float, dropped: int
+) -> None:
+    """Every module adds .0004: each round would lose as much again, were it compared with the round before."""
+
+    def trained(run: Run, judged: object, network: Architecture, seed: int, ranks: Ranks) -> dict[str, object]:
+        return {"auc": 0.7 + 0.0004 * len(run.space().kept_gates(network)), "train_rows": 1, "train_seconds": 1.0}
+
+    monkeypatch.setattr(refining, "_trained", trained)
+    run = opened(run_folder, *Run.open(run_folder).space().gates)
+    history = refine(run, PLENTY, "", [0, 1], 5, ranks, tolerance)
+    assert len(run.space().gates) - len(run.space().kept_gates(history[-1][0].network)) == dropped
+    assert not history[-1][0].change
+    assert json.loads((run_folder / "refine.json").read_text())["tolerance"] == tolerance
+
+
+def test_of_networks_within_the_tolerance_the_cheapest_is_taken(run_folder: Path) -> None:
+    several = candidates(opened(run_folder).space())
+    for candidate in several:
+        candidate.aucs = {0: 0.7, 1: 0.7}
+    several.sort(key=lambda candidate: dense_flops(candidate.network))
+    several[0].aucs = {0: 0.7}
+    several[1].aucs = {0: 0.7, 1: 0.68}
+    assert cheapest_within(several, 2, 0.7) is several[2]
+    assert cheapest_within(several, 2, 0.69) is several[1]
+
+
 def test_trainings_of_an_earlier_refined_network_are_not_passed_off(
     run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +209,9 @@ def test_the_command_prints_rounds_and_names_what_is_wrong(run_folder: Path, cap
     opened(run_folder)
     assert main(["refine", str(run_folder)]) == 2
     assert "--max-flops is needed where search.target_flops is 0" in capsys.readouterr().err
+    for tolerance in ("-0.1", "1.5", "nan"):
+        assert main(["refine", str(run_folder), "--max-flops", "9999", f"--tolerance={tolerance}"]) == 2
+        assert "a difference of AUC, such as 0.0002; must lie in [0, 1)" in capsys.readouterr().err
     for wrong in (["--rounds", "0"], ["--seeds", "1", "1"]):
         assert main(["refine", str(run_folder), "--max-flops", "9999", *wrong]) == 2
         assert "--rounds must be 1 or more, and --seeds 0 or more, each named once" in capsys.readouterr().err
