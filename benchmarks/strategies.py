@@ -2,12 +2,13 @@
 
     python benchmarks/strategies.py --data criteo80k --source FILE --work FOLDER --json OUT --seeds 0 1 2
 
-Three stages, by default all in turn, each one resumable (what has its line in OUT is not done again):
+Stages, by default all but `again` in turn, each one resumable (what has its line in OUT is not done again):
 
     search     every strategy and seed: a search of one day under the same rows and dense FLOPs, its network trained from scratch
                and judged on the test days (`recsys-nas compare-strategies`)
     controls   random networks trained in the same way: 32 drawn uniformly, and for each network that was found as many as it takes
                for 20 within 10 % of its FLOPs; one serves all that it is near to
+    again      every network that was found trained alone once more, with the seed of the random ones: for settings that have changed since
     table      what the records say, in markdown
 
 `--data` is frappe (a folder with train, valid and test CSVs of Frappe_x1), criteo80k (a .tsv.gz) or demo (a folder for synthetic
@@ -43,7 +44,7 @@ from recsys_nas.search.controls import TOLERANCE, random_controls
 from recsys_nas.search.trial_settings import StrategyName
 from recsys_nas.space import Architecture, SearchSpace
 
-STAGES = ("search", "controls", "table")
+STAGES = ("search", "controls", "again", "table")
 UNIFORM = 32
 CHANCE = "random"
 
@@ -110,6 +111,17 @@ def controls(bench: Bench, count: int, part: tuple[int, int]) -> None:
         print(f"{bench.data} {architecture.key()}: AUC {result['auc']:.5f}, {result['dense_flops']:,} FLOPs", flush=True)
 
 
+def again(bench: Bench, part: tuple[int, int]) -> None:
+    """`part` as for the controls."""
+    networks = {record["key"]: Architecture.from_json(record["architecture"]) for record in bench.found}
+    for key in sorted(networks)[part[0] :: part[1]]:
+        bench.records.read()
+        if not bench.records.of(data=bench.data, kind="again", key=key):
+            bench.check_time()
+            result = train_alone(bench.config, networks[key], 0, bench.ranks)
+            bench.records.add({"data": bench.data, "kind": "again", "key": key, "seed": 0} | _judged(result))
+
+
 def planned(bench: Bench, count: int) -> list[Architecture]:
     """Random networks to train; follows from what was found alone."""
     space = open_run(bench.config).space()
@@ -136,13 +148,19 @@ def _is_near(flops: float, target: float) -> bool:
     return abs(flops - target) <= TOLERANCE * target
 
 
-def table(bench: Bench, strategies: Sequence[str]) -> str:
+def trained_again(bench: Bench) -> list[Record]:
+    """What was found, by what came of it when it was trained again; those that were."""
+    by_key = {record["key"]: record for record in bench.records.of(data=bench.data, kind="again")}
+    return [record | {n: by_key[record["key"]][n] for n in ("auc", "logloss")} for record in bench.found if record["key"] in by_key]
+
+
+def table(bench: Bench, strategies: Sequence[str], found: Sequence[Record]) -> str:
     """A row a strategy, the best mean AUC first."""
     lines = [
         "| strategy | seeds | test AUC | minus random | log loss | dense FLOPs | rows | search, CPU s | ahead of random networks |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    runs = {name: {r["seed"]: r for r in bench.found if r["strategy"] == name} for name in strategies}
+    runs = {name: {r["seed"]: r for r in found if r["strategy"] == name} for name in strategies}
     for name, by_seed in sorted(((n, r) for n, r in runs.items() if r), key=lambda item: -_mean(item[1].values(), "auc")):
         records = list(by_seed.values())
         pairs = [by_seed[seed]["auc"] - runs[CHANCE][seed]["auc"] for seed in by_seed if seed in runs.get(CHANCE, {})]
@@ -191,7 +209,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     ask = options(__doc__)
     ask.add_argument("--data", choices=tuple(DATA), required=True)
-    ask.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
+    ask.add_argument("--stage", choices=STAGES, nargs="+", default=[stage for stage in STAGES if stage != "again"])
     ask.add_argument("--strategies", nargs="+", choices=get_args(StrategyName), default=get_args(StrategyName))
     ask.add_argument("--controls", type=int, default=20, help="random networks at the FLOPs of each that was found (default 20)")
     ask.add_argument("--part", default="0/1", metavar="K/N", help="train the K-th of every N random networks, from 0")
@@ -205,8 +223,12 @@ def main() -> None:
             search(bench, arguments.strategies, arguments.seeds)
         if "controls" in arguments.stage:
             controls(bench, arguments.controls, (number, parts))
+        if "again" in arguments.stage:
+            again(bench, (number, parts))
     if "table" in arguments.stage:
-        print(table(bench, arguments.strategies))
+        print(table(bench, arguments.strategies, bench.found))
+        if more := trained_again(bench):
+            print(f"\nTrained again, seed 0\n\n{table(bench, arguments.strategies, more)}")
 
 
 if __name__ == "__main__":

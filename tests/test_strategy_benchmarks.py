@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import strategies
-from benchmarks.strategies import Bench, planned, table
+from benchmarks.strategies import Bench, again, planned, table, trained_again
 from benchmarks.strategy_data import Records, uniform_networks
 from benchmarks.strategy_ranking import JUDGES, SPACES, rank_row
 from recsys_nas.config import load_config
@@ -76,7 +76,7 @@ def test_the_table_compares_with_random_seed_by_seed_and_with_chance_at_equal_fl
         found(bench, "random", seed, theirs, network)
     chance(bench, 1.05 * flops, *[0.78] * 5, *[0.81] * 5)
     chance(bench, 1.2 * flops, *[0.9] * 20)
-    header, _, dnas, random = table(bench, ("dnas", "random")).splitlines()
+    header, _, dnas, random = table(bench, ("dnas", "random"), bench.found).splitlines()
     assert header.startswith("| strategy | seeds |")
     cells = [cell.strip() for cell in dnas.strip("|").split("|")]
     # t at one degree of freedom is 12.706, the standard errors .01 of both AUC and difference
@@ -88,7 +88,28 @@ def test_the_table_compares_with_random_seed_by_seed_and_with_chance_at_equal_fl
 def test_too_few_random_networks_give_no_place(bench: Bench) -> None:
     found(bench, "random", 0, 0.8, SPACE.full())
     chance(bench, dense_flops(SPACE.full()), *[0.7] * 9)
-    assert table(bench, ("random",)).splitlines()[-1].endswith("| 1,000 | 1 |  |")
+    assert table(bench, ("random",), bench.found).splitlines()[-1].endswith("| 1,000 | 1 |  |")
+
+
+def test_what_was_found_is_trained_again_once_and_judged_by_that(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = dict.fromkeys(("auc_row_ci95", "ne", "dense_flops", "dense_params", "test_rows", "train_rows", "train_seconds"), 1.0)
+    trained: list[tuple[str, int]] = []
+
+    def train(config: object, network: Architecture, seed: int, ranks: Ranks) -> dict[str, float]:
+        trained.append((network.key(), seed))
+        return figures | {"auc": 0.6, "logloss": 0.4}
+
+    monkeypatch.setattr(strategies, "train_alone", train)
+    for seed in (4, 5):
+        found(bench, "dnas", seed, 0.8, SPACE.full())
+    found(bench, "random", 4, 0.9, SPACE.architecture(SPACE.gates[3:4]))
+    assert trained_again(bench) == []
+    for _ in range(2):
+        again(bench, (0, 1))
+    assert sorted(trained) == sorted([(SPACE.full().key(), 0), (SPACE.architecture(SPACE.gates[3:4]).key(), 0)])
+    assert [(r["strategy"], r["seed"], r["auc"], r["logloss"]) for r in trained_again(bench)] == [
+        ("dnas", 4, 0.6, 0.4), ("random", 4, 0.6, 0.4), ("dnas", 5, 0.6, 0.4),
+    ]  # fmt: skip
 
 
 def test_records_survive_a_line_cut_off(tmp_path: Path) -> None:
