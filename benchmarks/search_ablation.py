@@ -43,6 +43,15 @@ VARIANTS: dict[str, Sections] = {
     "warmup_.5": {"search": {"warmup_share": 0.5}},
     "alternating": {"search": {"levels": "alternating"}},
     "annealed_to_.2": {"search": {"final_temperature": 0.2}},
+    "alpha_betas_.9": {"search": {"alpha_betas": [0.9, 0.999]}},
+    "removal_.01": {"search": {"removal_bound": 0.01}},
+    "removal_.15": {"search": {"removal_bound": 0.15}},
+    "settle_.02": {"search": {"settle_tolerance": 0.02}},
+    "settle_.2": {"search": {"settle_tolerance": 0.2}},
+    "schedule_400": {"search": {"schedule_steps": 400}},
+    "schedule_400_removal_.15": {"search": {"schedule_steps": 400, "removal_bound": 0.15}},
+    "schedule_400_settle_.02": {"search": {"schedule_steps": 400, "settle_tolerance": 0.02}},
+    "schedule_400_settle_.2": {"search": {"schedule_steps": 400, "settle_tolerance": 0.2}},
     "no_removal": {"search": {"removal_bound": 0.0}},
     "no_early_stop": {"search": {"settle_share": 0.0}},
     "no_removal_no_stop": {"search": {"removal_bound": 0.0, "settle_share": 0.0}},
@@ -90,8 +99,8 @@ def measure(world: str, variant: str, seed: int, work: Path, ranks: Ranks) -> di
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown, a line for each world and variant."""
     lines = [
-        "| world | variant | AUC below Bayes | dense FLOPs | modules | worst decoy | decoys kept | undecided | τ | Jaccard | rows |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| world | variant | AUC below Bayes | dense FLOPs | modules | worst decoy | decoys kept | undecided | τ | Jaccard | rows a day | search, CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for world, variant in dict.fromkeys((row["world"], row["variant"]) for row in rows):
         group = [row for row in rows if (row["world"], row["variant"]) == (world, variant)]
@@ -108,6 +117,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{fmean(taus):.2f}" if taus else "-",
             f"{fmean(row['agreement']['jaccard'] for row in group):.2f}",
             f"{fmean(fmean(row['rows']) for row in group):,.0f}",
+            f"{fmean(row['search_cpu_seconds'] for row in group):.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
