@@ -145,7 +145,8 @@ def main() -> None:
             for world in arguments.worlds:
                 for variant in arguments.variants:
                     if (key := f"{world} {variant} {seed}") not in results:
-                        results.add(key, measure(world, variant, seed, arguments.work, ranks, results.rows.values()))
+                        row = measure(world, variant, seed, arguments.work, ranks, results.rows.values())
+                        results.add(key, row)
 
 
 if __name__ == "__main__":
