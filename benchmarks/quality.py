@@ -13,7 +13,7 @@ Stages, each one resumable (a training that has its line in OUT is not done agai
                on `refined` is a model too
     controls   the found network, that of a single day, the full supernet, and random ones at its FLOPs; with `--models refined`
                random ones at the refined network's
-    ranking    Kendall's tau between the supernet's judgement of those networks and what they reach alone
+    ranking    Kendall's tau between the supernet's judgement of those networks and what they reach alone, likewise
     table      what the records say
 
 `--data` is frappe (a folder with train, valid and test CSVs of Frappe_x1), criteo80k (a .tsv.gz, cut into ten pseudo-days) or demo (a
@@ -47,7 +47,7 @@ from data_prep.atomic import write_json, write_text
 from recsys_nas.config import load_config, parse_days, to_toml
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks, process_group
-from recsys_nas.jobs.networks import CONTROL, REFINED_ARCHITECTURE
+from recsys_nas.jobs.networks import CONTROL, REFINED_ARCHITECTURE, architecture_of
 from recsys_nas.jobs.refine import refine, refine_text
 from recsys_nas.jobs.retrain import PREDICTIONS, retrain
 from recsys_nas.jobs.search_day import search_day
@@ -98,14 +98,14 @@ class Bench:
                 continue
             if time.monotonic() > self.deadline:
                 sys.exit("time is up; the same command goes on")
-            here = run or self._to_train(task)
+            here = run or self.to_train(task)
             model = named or task.model
             retrain(here, model, task.seed, self.ranks)
             result = json.loads((here.folder / "retrain" / model / f"seed={task.seed}" / "result.json").read_text(encoding="utf-8"))
             record = self.records.add(task, result, machine=_machine())
             print(f"{task.recipe} {task.model} seed {task.seed} {' '.join(task.point)}: {record['auc']:.5f}", flush=True)
 
-    def _to_train(self, task: Task) -> Run:
+    def to_train(self, task: Task) -> Run:
         """The run folder of the task; what was found by the search, and made of it, is there to train, too."""
         run = self.run(task.recipe, task.point)
         if task.model == REFINED or task.recipe == AROUND[REFINED]:
@@ -136,9 +136,9 @@ def search(bench: Bench) -> Run:
     return run
 
 
-def refine_found(bench: Bench, seeds: Sequence[int], rounds: int) -> None:
-    run = search(bench)
-    print(refine_text(refine(run, run.config.search.target_flops, DATA[bench.data].judged_days, seeds, rounds, bench.ranks)))
+def refine_found(bench: Bench, seeds: Sequence[int], rounds: int, tolerance: float) -> None:
+    run, judged_days = search(bench), DATA[bench.data].judged_days
+    print(refine_text(refine(run, run.config.search.target_flops, judged_days, seeds, rounds, bench.ranks, tolerance)))
 
 
 def one_day(bench: Bench, day: int, point: Point) -> Run:
@@ -166,12 +166,17 @@ def controls(bench: Bench, around: str, seeds: Sequence[int], count: int) -> Non
         bench.train(bench.tasks("late", [ONE_DAY], seeds, point), one_day(bench, _days(run)[0], best), named=FOUND)
 
 
-def rank(bench: Bench) -> None:
-    """Over the random controls, the found network and the full supernet, all of the first seed, and printed beside the records."""
-    named = (FOUND, FULL)
-    records = [r for r in bench.records.of(bench.data, "late") if r["seed"] == 0 and (r["model"] in named or CONTROL.fullmatch(r["model"]))]
-    judged = ranking(bench.run("late"), {record["model"]: record["auc"] for record in records}, bench.ranks)
-    write_json(bench.records.path.with_suffix(".ranking.json"), judged | _machine())
+def rank(bench: Bench, around: str) -> None:
+    """Over the random controls, the network `around` which they are drawn and the full supernet, all of the first seed."""
+    named = [*bench.records.of(bench.data, "late", around), *bench.records.of(bench.data, "late", FULL)]
+    drawn = [record for record in bench.records.of(bench.data, AROUND[around]) if CONTROL.fullmatch(record["model"])]
+    alone = {record["model"]: record["auc"] for record in (*named, *drawn) if record["seed"] == 0}
+    there = bench.to_train(Task(bench.data, AROUND[around], "random-00", 0, bench.records.best_point(bench.data, "tune", around)))
+    # There the network itself goes by the name of a found one.
+    networks = {name: architecture_of(there, FOUND if name == around else name) for name in alone}
+    judged = ranking(bench.run("late"), networks, alone, bench.ranks)
+    suffix = ".ranking.json" if around == FOUND else f".{around}.ranking.json"
+    write_json(bench.records.path.with_suffix(suffix), judged | _machine())
     low, high = judged["kendall_tau_ci95"]
     print(f"Kendall's tau over {judged['networks']} networks: {judged['kendall_tau']:+.3f} (95 %: {low:+.3f} to {high:+.3f})")
 
@@ -231,6 +236,7 @@ def main() -> None:
     ask.add_argument("--models", nargs="+", help="default: those of the config, less full_supernet")
     ask.add_argument("--seeds", type=int, nargs="+", default=[0])
     ask.add_argument("--controls", type=int, default=20, help="random networks (default 20)")
+    ask.add_argument("--tolerance", type=float, default=0.0, help="AUC that refine may give for fewer FLOPs (default 0)")
     ask.add_argument("--rounds", type=int, default=8, help="changes of one module each that refine may make (default 8)")
     ask.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after so long")
     ask.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a value of the config")
@@ -245,6 +251,7 @@ def main() -> None:
 
 
 def run_stage(bench: Bench, stage: str, models: Sequence[str], arguments: argparse.Namespace) -> None:
+    around = REFINED if REFINED in models else FOUND
     if stage == "baseline":
         bench.train(bench.tasks("bars", models, arguments.seeds))
     elif stage == "tune":
@@ -254,11 +261,11 @@ def run_stage(bench: Bench, stage: str, models: Sequence[str], arguments: argpar
     elif stage == "search":
         print((search(bench).folder / "architecture.json").read_text(encoding="utf-8"))
     elif stage == "refine":
-        refine_found(bench, arguments.seeds, arguments.rounds)
+        refine_found(bench, arguments.seeds, arguments.rounds, arguments.tolerance)
     elif stage == "controls":
-        controls(bench, REFINED if REFINED in models else FOUND, arguments.seeds, arguments.controls)
+        controls(bench, around, arguments.seeds, arguments.controls)
     elif stage == "ranking":
-        rank(bench)
+        rank(bench, around)
     show(bench)
 
 

@@ -12,7 +12,6 @@ from embeddings.tables import embedding_tables, table_rows
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.search.agreement import kendall_tau
 from recsys_nas.search.dnas import GatedNetwork, Gating
 from recsys_nas.space import Architecture
@@ -25,8 +24,8 @@ BATCH = 4096
 RESAMPLES = 2000
 
 
-def ranking(run: Run, alone: Mapping[str, float], ranks: Ranks) -> dict[str, Any]:
-    """Kendall's tau-b between the AUC that networks reach `alone`, by their names in the run, and the supernet's AUC of each.
+def ranking(run: Run, networks: Mapping[str, Architecture], alone: Mapping[str, float], ranks: Ranks) -> dict[str, Any]:
+    """Kendall's tau-b between the AUC that networks reach `alone`, by their names, and the AUC that the run's supernet gives each.
 
     The supernet is that of the first searched day, judged on the validation days, or the test day where there are none. The interval
     is that of 2,000 resamples of the networks. Raises ConfigError where nothing has been searched.
@@ -34,7 +33,7 @@ def ranking(run: Run, alone: Mapping[str, float], ranks: Ranks) -> dict[str, Any
     names = sorted(alone)
     run = run.searching()
     model = _supernet(run)
-    judged = {name: _auc(model, run, architecture_of(run, name), ranks) for name in names}
+    judged = {name: _auc(model, run, networks[name], ranks) for name in names}
     values = np.array([[judged[name], alone[name]] for name in names])
     return {"networks": len(names), "supernet_auc": judged, "alone_auc": dict(alone)} | _tau_with_interval(values)
 

@@ -99,10 +99,9 @@ def measure(world: str, variant: str, seed: int, work: Path, ranks: Ranks, known
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown, a line for each world and variant."""
-    lines = [
-        "| world | variant | AUC below Bayes | dense FLOPs | modules | worst decoy | decoys kept | undecided | τ | Jaccard | rows a day | search, CPU s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    sizes = ("AUC below Bayes", "dense FLOPs", "modules")
+    columns = ("world", "variant", *sizes, "worst decoy", "decoys kept", "undecided", "τ", "Jaccard", "rows a day", "search, CPU s")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for world, variant in dict.fromkeys((row["world"], row["variant"]) for row in rows):
         group = [row for row in rows if (row["world"], row["variant"]) == (world, variant)]
         taus = [row["agreement"]["kendall_tau"] for row in group if row["agreement"]["kendall_tau"] is not None]
