@@ -25,7 +25,7 @@ test-slurm: setup    ## run searches on a Slurm of one node, started for it, 10 
 	@$(BIN)/python -m pytest --quiet -rs -m slurm tests/slurm
 
 docs: setup    ## pages of docs/ in docs/_build, without network
-	@$(BIN)/python docs/make_config.py && $(BIN)/python -m sphinx -q -W -b html docs docs/_build && echo docs/_build/index.html
+	@$(BIN)/python docs/make_config.py && $(BIN)/python docs/make_spaces.py && $(BIN)/python -m sphinx -q -W -b html docs docs/_build && echo docs/_build/index.html
 
 lint: setup    ## check style and types
 	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet && $(BIN)/mypy

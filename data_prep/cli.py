@@ -128,7 +128,7 @@ def _add_rules(verb: argparse.ArgumentParser) -> None:
     rules.add_argument("--threshold", type=int, help="with frequency: ids seen less often share one (default 3)")
     rules.add_argument("--vocabulary", type=Path, metavar="FOLDER", help="ids from this vocabulary, made by an earlier run")
     rules.add_argument("--dense-transform", metavar="NAME", help="log1p (default): log(1+max(x,0)), mlperf: log(3+max(x,-2)), none")
-    rules.add_argument("--part-rows", type=int, default=1 << 19, help="rows a part; memory is about 400 bytes a row and process")
+    rules.add_argument("--part-rows", type=int, default=1 << 19, help="rows a part (default 524288)")
     rules.add_argument("--max-bad-share", type=float, default=0.001, help="share of malformed rows a day may have (default 0.001)")
 
 

@@ -60,10 +60,9 @@ def _section(title: str, kind: type, defaults: Any, names: set[str] | None = Non
 
 
 def _about(kind: type) -> Iterator[str]:
-    """The docstrings of the class and of those it is made from, as paragraphs."""
-    for each in kind.__mro__:
-        if dataclasses.is_dataclass(each) and "__doc__" in vars(each):
-            yield from (inspect.cleandoc(each.__doc__ or ""), "")
+    """The docstring of the class, as a paragraph."""
+    if kind.__doc__:
+        yield from (inspect.cleandoc(kind.__doc__), "")
 
 
 def _told(kind: type) -> Iterator[tuple[str, str]]:

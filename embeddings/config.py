@@ -57,15 +57,15 @@ class EmbeddingConfig:
     min_partition: int = 0
     """Narrowest piece that a column-wise plan may cut; 0: whole rows."""
     tables: dict[str, TableConstraints] = field(default_factory=dict)
-    """The last three for single features, by name."""
+    """`sharding`, `kernels` and `min_partition` of single features, by name."""
     plan: str = ""
     """Path of a `plan.json` to use instead of planning."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What to plan for; `auto`: GPUs where the machine has one."""
+    """What to plan for; `auto`: GPUs where the machine has one, in `recsys-nas plan` where `launch.gpus` says so."""
     ranks_per_host: int = 0
     """Ranks on one host; 0: as the launcher says."""
     hbm_gb: float = 0.0
-    """Memory of each GPU, in units of 2^30 bytes; 0: that of this machine's."""
+    """Memory of each GPU, in units of 2^30 bytes; 0: as this machine's have."""
     ddr_gb: float = 0.0
     """Memory of each host, in units of 2^30 bytes; 0: that of this machine."""
     pipeline: Literal["auto", "on", "off"] = "auto"

@@ -23,7 +23,8 @@ from recsys_nas.config import Config, ConfigError, config_values, from_mapping, 
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted(path for path in DOCS.glob("*.md"))
+PAGES = sorted(DOCS.glob("*.md"))
+ALL_PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 PROGRAMS = ("recsys-nas", "data-prep", "torchx")
 TESTED_ELSEWHERE = ("your-data.md", "add-a-module.md")
 """Pages whose blocks have a test of their own."""
@@ -45,7 +46,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text_of(page)):
         path, _, anchor = target.partition("#")
@@ -67,7 +68,7 @@ def commands(page: Path) -> list[str]:
     return [re.split(r"\s+#|\s*[>|]\s", line)[0] for line in lines]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
 def test_commands_are_valid(page: Path) -> None:
     for command in commands(page):
         if "..." in command or "[options]" in command:
@@ -91,10 +92,12 @@ def check_launch(words: list[str]) -> None:
     options = {word.removeprefix("--") for word in rest if word.startswith("--")}
     assert options <= known, options - known
     overrides = [word for word in rest[1:] if re.match(r"[a-z_]+(\.[a-z_]+)?=", word) and "prep" not in rest[0]]
+    if "--days" in rest:
+        overrides.append(f'data.search_days="{rest[rest.index("--days") + 1]}"')
     load_config(ROOT / "configs" / "demo.toml", [override for override in overrides if not override.startswith(("prep.", "partition="))])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
 def test_configs_are_valid(page: Path) -> None:
     fenced = [block for block in blocks(page, "toml") if "[data]" in block]
     indented = [re.sub("^    ", "", block, flags=re.MULTILINE) for block in re.findall(r"(?:^    .*\n)+", text_of(page), re.MULTILINE)]
@@ -127,8 +130,10 @@ def load(path: Path) -> Any:
     return module
 
 
-def test_the_table_of_keys_is_current() -> None:
-    assert text_of(DOCS / "config.md") == load(DOCS / "make_config.py").page(), "run `python docs/make_config.py` and commit docs/config.md"
+@pytest.mark.parametrize("page", ["config", "spaces"])
+def test_pages_made_from_code_are_current(page: str) -> None:
+    maker = f"make_{page}.py"
+    assert text_of(DOCS / f"{page}.md") == load(DOCS / maker).page(), f"run `python docs/{maker}` and commit docs/{page}.md"
 
 
 def test_every_key_of_a_config_has_a_line_of_its_own() -> None:

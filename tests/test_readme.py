@@ -32,5 +32,8 @@ def test_make_targets_exist(target: str) -> None:
 
 def test_the_demo_runs_the_three_commands_of_the_readme() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)/", "")
-    for command in re.findall(r"^    ((?:data-prep|torchx) .*)$", README, re.MULTILINE):
+    section = README.partition("## The steps one by one")[2].partition("\nA config is")[0]
+    commands = re.findall(r"^    ((?:data-prep|torchx) .*)$", section, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
         assert command in makefile

@@ -18,7 +18,7 @@ class TrainingConfig:
     section: ClassVar[str] = "training"
 
     epochs: int = 1
-    """Passes over the days; of retraining with `data.valid_days`, at most."""
+    """Passes over the rows; in retraining with `data.valid_days`, which may end it early, the most there may be."""
     shuffle: Literal["blocks", "rows"] = "blocks"
     """Order of rows, anew in each pass: whole blocks of `batch_size` rows, as they lie on disk, or single rows, held in memory."""
     dropout: float = 0.0

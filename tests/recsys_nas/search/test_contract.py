@@ -136,6 +136,12 @@ class TestContract:
         with pytest.raises(SearchError, match=r"20 networks in a row|no network could be judged"):
             run(name, task(SPACES["one_of_each"]), Broken(SPACES["one_of_each"]), tmp_path)
 
+    def test_it_sums_itself_up_in_numbers(self, name: str, tmp_path: Path) -> None:
+        of = task(SPACES["one_of_each"])
+        strategy = strategy_of(name, of)
+        Search(strategy, of, FabricatedBench(of.space), Journal(tmp_path / "trials.jsonl", {}), clock=lambda: 0.0).run()
+        assert all(isinstance(value, (int, float)) for value in strategy.summary().values())
+
     def test_no_network_is_judged_twice_in_the_same_way(self, name: str, space: SearchSpace, tmp_path: Path) -> None:
         bench = FabricatedBench(space)
         run(name, task(space), bench, tmp_path)
