@@ -44,10 +44,11 @@ from benchmarks.quality_data import DATA, Point
 from benchmarks.quality_ranking import ranking
 from benchmarks.quality_records import Records, Task, percentile, table
 from data_prep.atomic import write_json, write_text
+from recsys_nas.architecture_files import ARCHITECTURE, CONTROL, REFINED_ARCHITECTURE
 from recsys_nas.config import load_config, parse_days, to_toml
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks, process_group
-from recsys_nas.jobs.networks import CONTROL, REFINED_ARCHITECTURE, architecture_of
+from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.jobs.refine import refine, refine_text
 from recsys_nas.jobs.retrain import PREDICTIONS, retrain
 from recsys_nas.jobs.search_day import search_day
@@ -59,7 +60,6 @@ from recsys_nas.zoo.catalogue import FULL_SUPERNET as FULL
 
 STAGES = ("baseline", "tune", "final", "search", "refine", "controls", "ranking", "table")
 ONE_DAY, SINGLE_LAYER = "one_day", "mlp_300"
-ARCHITECTURE = "architecture.json"
 AROUND = {FOUND: "late", REFINED: "refined"}
 """The recipe under whose name random networks at the FLOPs of each are trained."""
 PACKAGES = ("torch", "torchrec", "fbgemm-gpu-cpu", "numpy")

@@ -33,10 +33,11 @@ def check_judged_days(config: Config, manifest: Manifest) -> None:
     scored = "retrain.progressive" if config.retrain.progressive else "data.test_day"
     for key, judged in (*((scored, (day,)) for day in scored_days(config)), ("data.valid_days", config.data.validation)):
         if judged:
-            _check_both_classes(key, judged, manifest)
+            check_both_classes(key, judged, manifest)
 
 
-def _check_both_classes(key: str, days: Sequence[int], manifest: Manifest) -> None:
+def check_both_classes(key: str, days: Sequence[int], manifest: Manifest) -> None:
+    """Raises ConfigError, naming `key`, where these days together hold clicks only, or none."""
     entries = [manifest.day(day) for day in days]
     rows, positives = sum(entry.rows for entry in entries), sum(entry.positives for entry in entries)
     if positives in (0, rows):

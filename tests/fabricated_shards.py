@@ -14,8 +14,10 @@ NUM_DENSE, CARDINALITIES = 2, (11, 7, 5)
 SEEN = JaggedFeature("seen", 13, max_length=4)
 
 
-def write_shards(root: Path, days: int, rows_per_part: tuple[int, ...], lists: bool = False) -> Manifest:
-    """Days of parts whose click rate depends on the pair (C1, C2); the same bytes on every call.
+def write_shards(
+    root: Path, days: int, rows_per_part: tuple[int, ...], lists: bool = False, without_clicks: tuple[int, ...] = ()
+) -> Manifest:
+    """Days of parts whose click rate depends on the pair (C1, C2), but for days `without_clicks`; the same bytes on every call.
 
     With `lists` they have a jagged column too, SEEN, and the click rate depends on the mean over its list as well.
     """
@@ -35,6 +37,8 @@ def write_shards(root: Path, days: int, rows_per_part: tuple[int, ...], lists: b
                 sums = np.bincount(np.repeat(np.arange(rows), lengths), np.where(ids % 2, 3.0, -3.0), minlength=rows)
                 logits = logits + sums / np.maximum(lengths, 1)
             label = (generator.random(rows) < 1 / (1 + np.exp(-logits))).astype(np.int32)[:, None]
+            if day in without_clicks:
+                label = np.zeros_like(label)
             dense = generator.exponential(size=(rows, NUM_DENSE)).astype(np.float32)
             path = f"day={day:02d}/part-{number:05d}"
             parts.append(write_part(root / path, path, Part(dense, sparse, label, jagged)))

@@ -19,7 +19,7 @@ from torch import nn
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Recipe, Run, assemble
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.frozen_supernet import FrozenRows, FrozenSupernet, figures_of
+from recsys_nas.jobs.frozen_supernet import FrozenRows, FrozenSupernet, check_finite, figures_of
 from recsys_nas.model import InteractionArch
 from recsys_nas.sampled_supernet import PathOptimizer, Rewarded, SampledSupernet
 from recsys_nas.search.strategy import Proposal, SupernetTraining, TrialFailed
@@ -29,7 +29,7 @@ from recsys_nas.training.optimizers import adam
 from recsys_nas.training.reader import ShardReader
 from recsys_nas.training.roc import Roc
 from recsys_nas.training.telemetry import StepWindows, Telemetry
-from recsys_nas.training.trainer import LogLoss, Trainer, predict
+from recsys_nas.training.trainer import Diverged, LogLoss, Trainer, predict
 
 CURVE_POINTS = 8
 # SiGeo's.
@@ -125,14 +125,18 @@ class DayBench:
         torch.manual_seed(config.seed)
         network = InteractionArch(proposal.architecture)
         trainer = assemble(self._with_settings(proposal), self._recipe(proposal, network), reader, self.ranks, config.seed, None)
-        progress = trainer.train(StepWindows(reader.total_rows // CURVE_POINTS))
-        if not math.isfinite(progress.mean_loss):
-            raise TrialFailed("its training loss is not finite")
-        curve = [point["ne"] for point in progress.curve]
-        return self._validate(trainer) | {"train_ne": progress.mean_ne, "slope": slope(curve), "seconds": progress.train_seconds}
+        try:
+            progress = trainer.train(StepWindows(reader.total_rows // CURVE_POINTS))
+        except Diverged as error:
+            raise TrialFailed(str(error).partition(";")[0]) from error
+        curve = [point["ne"] for point in progress.curve if point["ne"] is not None]
+        figures = self._validate(trainer) | {"slope": slope(curve), "seconds": progress.train_seconds}
+        return figures if progress.mean_ne is None else figures | {"train_ne": progress.mean_ne}
 
     def _validate(self, trainer: Trainer) -> dict[str, float]:
-        return figures_of(judge(Roc.of(*predict(trainer.parts.model, self.validation_reader(), self.ranks.device))))
+        predicted, labels = predict(trainer.parts.model, self.validation_reader(), self.ranks.device)
+        check_finite(predicted)
+        return figures_of(judge(Roc.of(predicted, labels)))
 
     def _with_settings(self, proposal: Proposal) -> Run:
         """The run with the scale that the proposal initialises its tables by."""

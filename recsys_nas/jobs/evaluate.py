@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
+from recsys_nas.judged_days import check_both_classes
 from recsys_nas.serving.quantised import trained_model
 from recsys_nas.training.metrics import Quality, calibration_bins, judge
 from recsys_nas.training.roc import Roc
@@ -19,15 +22,20 @@ FORMAT_VERSION = 1
 
 
 def evaluate(run: Run, model: str, seed: int, days: Sequence[int], ranks: Ranks) -> dict[str, Any]:
-    """What is in `<run>/evaluate/<model>/seed=S/days=D,D.json`, made where it is not there yet: figures of all days and of each.
+    """What is in `<run>/evaluate/<model>/seed=S/days=D,D.json`, made where it is not there yet or of an earlier training: figures of
+    all days and of each.
 
-    Raises ConfigError when the model has not been trained, or by days in turn, so that no model is left that has seen all of them.
+    Raises ConfigError when the model has not been trained, or by days in turn, so that no model is left that has seen all of them, and
+    for a day of one class.
     """
     path = run.folder / "evaluate" / model / f"seed={seed}" / f"days={','.join(map(str, days))}.json"
-    if path.exists():
-        return read_json(path)
+    training = _fingerprint(run.folder / "retrain" / model / f"seed={seed}" / "result.json")
+    if path.exists() and (record := read_json(path)).get("training") == training:
+        return record
     if run.config.retrain.progressive:
         raise ConfigError("this run trains a model for each of retrain.progressive's days; evaluate needs one with that left empty")
+    for day in days:
+        check_both_classes("--days", [day], run.manifest)
     trained = trained_model(run, model, seed)
     rocs = [Roc.of(*predict(trained, run.reader([day], ranks, run.config.retrain.batch_size, None), ranks.device)) for day in days]
     together = Roc.merge(rocs)
@@ -36,12 +44,18 @@ def evaluate(run: Run, model: str, seed: int, days: Sequence[int], ranks: Ranks)
         "model": model,
         "seed": seed,
         "days": list(days),
+        "training": training,
         **asdict(judge(together)),
         "by_day": [{"day": day} | asdict(judge(roc)) for day, roc in zip(days, rocs, strict=True)],
         "calibration_bins": [asdict(group) for group in calibration_bins(together)],
     }
     write_json(path, record)
     return record
+
+
+def _fingerprint(result: Path) -> str | None:
+    """Of a training's result, so that figures of one that was done anew are not taken for the present one's; None without a result."""
+    return hashlib.sha256(result.read_bytes()).hexdigest() if result.exists() else None
 
 
 def evaluation_text(record: dict[str, Any]) -> str:

@@ -70,15 +70,19 @@ class FrozenSupernet:
         with torch.no_grad():
             rows = self.validation.chunks(ROWS_AT_ONCE)
             predicted = torch.cat([torch.sigmoid(network(chunk.dense, chunk.tokens)) for chunk in rows])
-        roc = Roc.of(predicted.cpu(), self.validation.labels.cpu()).over_ranks()
-        if not math.isfinite(float(roc.scores.sum())):
-            raise TrialFailed("its predictions are not finite")
-        return figures_of(judge(roc))
+        check_finite(gather_rows(predicted))
+        return figures_of(judge(Roc.of(predicted.cpu(), self.validation.labels.cpu()).over_ranks()))
 
     def score(self, architecture: Architecture) -> Mapping[str, float]:
         """Its proxies (`recsys_nas.search.proxies`)."""
         batches = [(rows.dense, rows.tokens, rows.labels) for rows in self.scoring]
         return proxies(self.supernet.extract(architecture), batches, dense_flops(architecture))
+
+
+def check_finite(predicted: Tensor) -> None:
+    """Raises TrialFailed unless all predictions, those of every rank, are numbers."""
+    if not torch.isfinite(predicted).all():
+        raise TrialFailed("its predictions are not finite")
 
 
 def figures_of(quality: Quality) -> dict[str, float]:

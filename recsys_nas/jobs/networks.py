@@ -7,6 +7,7 @@ import re
 from torch import nn
 
 from data_prep.command_line import did_you_mean
+from recsys_nas.architecture_files import ARCHITECTURE, CONTROL, architecture_file
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.model import InteractionArch
@@ -16,10 +17,6 @@ from recsys_nas.training.retraining import ZooSizes
 from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, REFINED, RUN_MODELS
 from recsys_nas.zoo.hidden_layers import draw_xavier_normal, regularise
 from recsys_nas.zoo.networks import NETWORKS
-
-CONTROL = re.compile(r"random-(\d\d)")
-REFINED_ARCHITECTURE = "refine/architecture.json"
-"""In a run's folder, what `recsys_nas.jobs.refine` came to."""
 
 
 def build_network(run: Run, model: str) -> nn.Module:
@@ -43,7 +40,7 @@ def architecture_of(run: Run, model: str) -> Architecture:
     if model == FULL_SUPERNET:
         return run.space().full()
     try:
-        architecture = load_architecture(run.folder / (REFINED_ARCHITECTURE if model == REFINED else "architecture.json"))
+        architecture = load_architecture(architecture_file(run.folder, model) or run.folder / ARCHITECTURE)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     sizes = (architecture.num_dense, architecture.num_sparse, architecture.embedding_dim)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json, write_text
+from recsys_nas.architecture_files import CONTROL
 from recsys_nas.config import load_config, parse_days, to_toml
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.networks import CONTROL
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.jobs.search_day import search_day
 from recsys_nas.report.intervals import half_width95

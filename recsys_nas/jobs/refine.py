@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_prep.atomic import write_json, write_text
+from recsys_nas.architecture_files import REFINED_ARCHITECTURE
 from recsys_nas.config import Config, ConfigError, load_config, parse_days, to_toml
 from recsys_nas.cost import dense_flops
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.networks import REFINED_ARCHITECTURE, architecture_of
+from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.space import Architecture, Gate, SearchSpace
 from recsys_nas.zoo.catalogue import FOUND, REFINED

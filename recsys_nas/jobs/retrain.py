@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from data_prep.atomic import write_json
 from embeddings.tables import table_rows
+from recsys_nas.architecture_files import CONTROL, architecture_key, check_current
 from recsys_nas.config import to_toml
 from recsys_nas.cost import counted_flops, module_costs
-from recsys_nas.jobs.assembly import Recipe, Run, assemble
+from recsys_nas.jobs.assembly import Recipe, Run, assemble, read_json
 from recsys_nas.jobs.environment import Ranks, process_group, run_job
-from recsys_nas.jobs.networks import CONTROL, build_network
+from recsys_nas.jobs.networks import build_network
 from recsys_nas.judged_days import check_judged_days, days_before, scored_days
 from recsys_nas.model import InteractionArch
 from recsys_nas.report.architecture_text import architecture_text
@@ -57,10 +58,11 @@ def seeds_of(config: RetrainConfig, model: str) -> tuple[int, ...]:
 def retrain(run: Run, model: str, seed: int, ranks: Ranks) -> None:
     """One model and seed: train from the newest checkpoint, evaluate, write `result.json`; nothing is done when it is there.
 
-    Raises ConfigError, before anything is trained, for days on which no AUC is defined.
+    Raises ConfigError, before anything is trained, for days on which no AUC is defined, and for a result of another architecture.
     """
     folder = run.folder / "retrain" / model / f"seed={seed}"
-    if (folder / "result.json").exists():
+    if (path := folder / "result.json").exists():
+        check_current(run.folder, model, read_json(path), path)
         return
     check_judged_days(run.config, run.manifest)
     scored = []
@@ -121,7 +123,8 @@ def _write(run: Run, model: str, seed: int, folder: Path, scored: Sequence[Score
     roc = Roc.of(probabilities, labels)
     measured = asdict(judge(roc))
     measured |= {"test_rows": measured.pop("rows"), "test_positives": measured.pop("positives")}
-    record = {"format_version": 1, "model": model, "seed": seed} | measured | costs(run, build_network(run, model)) | _training(scored)
+    made_of = {"format_version": 1, "model": model, "seed": seed, "architecture": architecture_key(run.folder, model)}
+    record = made_of | measured | costs(run, build_network(run, model)) | _training(scored)
     if run.config.retrain.progressive:
         by_day = [(each.day, quality(each.probabilities, each.labels)) for each in scored]
         record["by_day"] = [{"day": day} | {name: getattr(q, name) for name in ("auc", "logloss", "ne", "rows")} for day, q in by_day]

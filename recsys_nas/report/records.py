@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_nas.architecture_files import check_current
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.space import Architecture, load_architecture
 from recsys_nas.zoo.catalogue import REFINED
@@ -132,4 +133,5 @@ def _read_result(run: Path, model: str, seed: int) -> Record:
         # NaN, infinity and null all fail this one comparison
         if not isinstance(value, int | float) or not abs(value) < float("inf"):
             raise ConfigError(f"{path}: {name} = {value!r} is no finite number; delete the file and {remedy}")
+    check_current(run, model, result, path)
     return result

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from recsys_nas.search.journal import Journal
-from recsys_nas.search.strategy import LOSS, Proposal, SearchError, Strategy, Task, Trial, TrialFailed, Workbench
+from recsys_nas.search.strategy import Proposal, SearchError, Strategy, Task, Trial, TrialFailed, Workbench
 from recsys_nas.space import Architecture
 
 # So many failures in a row are no bad luck with networks.
@@ -17,7 +17,7 @@ MAX_FAILURES_IN_A_ROW = 20
 
 @dataclass
 class Spent:
-    """What a search has used so far, and the best it has seen by validation loss among networks judged in the same way."""
+    """What a search has used so far, and the trials that it was used for."""
 
     rows: int = 0
     seconds: float = 0.0
@@ -85,8 +85,8 @@ class Search:
         began = self.clock()
         try:
             figures, failed = dict(self.bench.judge(proposal)), ""
-            if not all(map(math.isfinite, figures.values())):
-                figures, failed = {}, f"{LOSS} is not finite"
+            if wrong := [name for name, value in figures.items() if not math.isfinite(value)]:
+                figures, failed = {}, f"{', '.join(wrong)}: not finite"
         except TrialFailed as error:
             figures, failed = {}, str(error) or type(error).__name__
         return Trial(proposal, figures, self.clock() - began, failed)

@@ -24,7 +24,8 @@ class Progress(RunningLoss):
 
     step: int = 0
     train_seconds: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    """Of each window `rows` so far, mean `loss` and `ne`, None in a window of one class."""
     validations: list[dict[str, float]] = field(default_factory=list)
     """Figures on the validation days after each epoch, with the step."""
 

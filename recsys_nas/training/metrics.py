@@ -134,8 +134,10 @@ class RunningLoss:
         return self.loss_sum / self.rows
 
     @property
-    def mean_ne(self) -> float:
-        return normalised_entropy(self.mean_loss, self.positives / self.rows)
+    def mean_ne(self) -> float | None:
+        """None where all rows are of one class, as the first few of rare clicks often are."""
+        ne = normalised_entropy(self.mean_loss, self.positives / self.rows)
+        return None if math.isnan(ne) else ne
 
 
 @dataclass(frozen=True)

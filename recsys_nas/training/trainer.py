@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from embeddings.sharding import ShardedModel
 from embeddings.tables import check_features, check_ids
+from recsys_nas.config import ConfigError
 from recsys_nas.modules.normalised import BatchNorm
 from recsys_nas.training.checkpoint import Checkpointer
 from recsys_nas.training.early_stopping import EarlyStopping
@@ -28,7 +30,11 @@ from recsys_nas.training.stepping import Step, overlapped_steps, plain_steps
 from recsys_nas.training.telemetry import Telemetry
 from recsys_nas.training.window import gradient_norms
 
-__all__ = ["LogLoss", "Objective", "Parts", "Progress", "Trainer", "Validation", "predict"]
+__all__ = ["Diverged", "LogLoss", "Objective", "Parts", "Progress", "Trainer", "Validation", "predict"]
+
+
+class Diverged(ConfigError):
+    """A loss that is no number: nothing can be learnt from there on, and trying again gives the same."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,11 @@ class Trainer:
 
     def _remember(self, batch: Batch, figures: Tensor, telemetry: Telemetry) -> None:
         loss, click_rate = _mean_over_ranks(figures).tolist()
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"step {self.progress.step + 1}: the training loss is not finite; lower learning_rate of the job and of [embedding], "
+                "or set clip_norm"
+            )
         self.state.reader_state = self._reader_states.pop(batch.index)
         self.progress.step += 1
         self.progress.add(batch.step_rows, loss, click_rate)
@@ -197,12 +208,13 @@ class Trainer:
 
     def _judged(self) -> dict[str, float]:
         """Loss over the rows seen since the last checkpoint, each scored before it was learnt from: what the best is chosen by."""
-        return {"loss": self._since_save.mean_loss, "ne": self._since_save.mean_ne} if self._since_save.rows else {}
+        return {"loss": self._since_save.mean_loss} if self._since_save.rows else {}
 
     def _report(self, telemetry: Telemetry) -> None:
         if telemetry.window.rows:
-            figures = {"loss": telemetry.window.mean_loss, "ne": telemetry.window.mean_ne}
-            self.progress.curve.append({"rows": self.progress.rows, "loss": figures["loss"], "ne": figures["ne"]})
+            loss, ne = telemetry.window.mean_loss, telemetry.window.mean_ne
+            self.progress.curve.append({"rows": self.progress.rows, "loss": loss, "ne": ne})
+            figures = {"loss": loss} if ne is None else {"loss": loss, "ne": ne}
             rates = {f"learning_rate/{name}": rate for name, rate in self._optimizer.rates().items()}
             telemetry.record(self.progress.step, self.progress.rows, figures, {**rates, **self.parts.objective.figures()})
 

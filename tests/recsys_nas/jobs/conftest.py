@@ -11,10 +11,10 @@ from recsys_nas.config import from_mapping, load_config, to_toml
 from tests.fabricated_shards import write_shards
 
 
-def write_run(folder: Path, lists: bool = False) -> Path:
+def write_run(folder: Path, lists: bool = False, without_clicks: tuple[int, ...] = ()) -> Path:
     """A run over 2 days of 2,048 rows and a test day, its config written; with a column of lists where `lists`."""
     shards = folder / "shards"
-    write_shards(shards, days=3, rows_per_part=(1536, 512), lists=lists)
+    write_shards(shards, 3, (1536, 512), lists, without_clicks)
     config = from_mapping(
         {
             "name": "run",

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from recsys_nas import cli
+from recsys_nas.config import ConfigError
 from recsys_nas.jobs import environment
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
@@ -19,6 +20,7 @@ from recsys_nas.jobs.retrain import retrain
 from recsys_nas.serving.quantised import trained_model
 from recsys_nas.training.metrics import quality
 from recsys_nas.training.trainer import predict
+from tests.recsys_nas.jobs.conftest import write_run
 
 
 def trained(run_folder: Path, ranks: Ranks) -> tuple[Run, dict[str, Any]]:
@@ -51,6 +53,15 @@ def test_what_is_there_is_not_made_again(run_folder: Path, ranks: Ranks) -> None
     assert json.loads(path.read_text()) == record
     path.write_text(json.dumps(record | {"auc": 0.25}))
     assert evaluate(run, "mlp", 1, (1,), ranks)["auc"] == 0.25
+    result = run_folder / "retrain" / "mlp" / "seed=1" / "result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"train_seconds": 1.0}))
+    assert evaluate(run, "mlp", 1, (1,), ranks)["auc"] == record["auc"], "the model was trained anew"
+
+
+def test_a_day_of_one_class_is_named(tmp_path: Path, ranks: Ranks) -> None:
+    run, _ = trained(write_run(tmp_path, without_clicks=(0,)), ranks)
+    with pytest.raises(ConfigError, match=r"^--days: day 0 of the data hold 2,048 rows, and rows without a click only"):
+        evaluate(run, "mlp", 1, (0, 2), ranks)
 
 
 @pytest.fixture

@@ -89,3 +89,20 @@ def test_interactions_beat_a_logistic_regression_on_a_planted_pair(run_folder: P
         retrain(Run.open(run_folder), "found", len(aucs), ranks)
         aucs.append(result(run_folder, "found", len(aucs))["auc"])
     assert aucs[1] > aucs[0] + 0.02
+
+
+@pytest.mark.parametrize("model", ["found", "random-00"])
+def test_a_result_of_another_architecture_is_refused(run_folder: Path, ranks: Ranks, model: str) -> None:
+    run = Run.open(run_folder)
+    write_json(run_folder / "architecture.json", run.space().full().to_json())
+    retrain(run, model, 0, ranks)
+    retrain(run, model, 0, ranks)
+    write_json(run_folder / "architecture.json", FM.to_json())
+    with pytest.raises(ConfigError, match=rf"result.json is of another network than .*architecture.json holds now; remove .*{model}"):
+        retrain(run, model, 0, ranks)
+
+
+def test_a_hundred_random_controls_have_names(run_folder: Path) -> None:
+    write_json(run_folder / "architecture.json", FM.to_json())
+    with pytest.raises(ConfigError, match=r"retrain.random_controls = 101: \d+ networks"):
+        build_network(Run.open(run_folder), "random-100")
