@@ -28,6 +28,10 @@ def in_one_line(work: Callable[[], int]) -> int:
     except (ConfigError, DataError, LaunchError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; what is finished is kept, run again to continue", file=sys.stderr)
+        return USER_ERROR
     except (Stopped, KeyboardInterrupt):
         print(STOPPED, flush=True)
         return EXIT_CODE

@@ -12,6 +12,7 @@ from data_prep.staging import check_staging
 from launch.errors import LaunchError
 from recsys_nas.config import Config, ConfigError, LaunchConfig, parse_days
 from recsys_nas.judged_days import check_judged_days
+from recsys_nas.search.discretise import discretisation
 from recsys_nas.space import space_from_config
 from recsys_nas.zoo.catalogue import RUN_MODELS
 
@@ -31,6 +32,8 @@ def check(config: Config) -> None:
         space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
         if config.search.strategy == "dnas":
             space.gates  # noqa: B018 - raises where the space has none
+            if config.search.target_flops:
+                discretisation(space, config.search).check_target()
     except ValueError as error:
         raise LaunchError(str(error)) from error
     for model in config.retrain.models:

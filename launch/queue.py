@@ -6,6 +6,7 @@ result files; so each job is an app of its own, and this queue does the rest.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -157,9 +158,12 @@ class JobQueue:
 
     def _end_state(self, attempt: Attempt) -> str | None:
         """How the attempt ended, in the scheduler's words, or None while it runs. One past its time limit is ended here."""
-        status = self._status(attempt)
+        _, status = self._ask(attempt)
         if status is None:
-            return "UNKNOWN" if time.time() - attempt.last_heard_of > LOST_AFTER_SECONDS else None
+            if time.time() - attempt.last_heard_of < LOST_AFTER_SECONDS:
+                return None
+            self._cancel([attempt])  # lest it run on beside the next attempt
+            return "UNKNOWN"
         attempt.last_heard_of = time.time()
         if status.is_terminal():
             return status.state.name if status.msg in ("", NONE) else status.msg
@@ -170,14 +174,14 @@ class JobQueue:
         self._cancel([attempt])
         return TIME_LIMIT
 
-    def _status(self, attempt: Attempt) -> AppStatus | None:
-        """None when the scheduler does not know the job, or cannot be asked just now."""
+    def _ask(self, attempt: Attempt) -> tuple[bool, AppStatus | None]:
+        """Whether the scheduler answered, and the job's state, None when it does not know the job."""
         try:
-            return self.runner.status(attempt.handle)
+            return True, self.runner.status(attempt.handle)
         except Exception:  # whatever a scheduler's client raises: an accounting that is down, a lost connection ...
             if self.launch.scheduler == LOCAL:
                 raise
-            return None
+            return False, None
 
     def _why(self, attempt: Attempt, state: str) -> Failure:
         if state == TIME_LIMIT:
@@ -245,11 +249,17 @@ class JobQueue:
                 continue
             handle = (logs / HANDLE).read_text(encoding="utf-8")
             attempt = Attempt(entry.job, number, logs, entry.retries, ranks=self._ranks, handle=handle, taken_over=True)
-            status = self._status(attempt)
-            if status is not None and not status.is_terminal():
+            if self._may_run(attempt):
                 self._waiting.remove(entry)
                 self._running.append(attempt)
                 self.observer.started(attempt)
+
+    def _may_run(self, attempt: Attempt) -> bool:
+        """Unless the scheduler says that it ended, or does not know it long after it was handed in."""
+        answered, status = self._ask(attempt)
+        if status is not None:
+            return not status.is_terminal()
+        return not answered or time.time() - (attempt.logs / HANDLE).stat().st_mtime < LOST_AFTER_SECONDS
 
     def _take_gpus(self) -> tuple[str, ...]:
         count = self.launch.gpus if self.slots.gpus is not None else 0
@@ -260,7 +270,13 @@ class JobQueue:
         """End them all at once: a local scheduler waits seconds for each to go."""
         if attempts:
             with ThreadPoolExecutor(len(attempts)) as pool:
-                list(pool.map(lambda attempt: self.runner.cancel(attempt.handle), attempts))
+                list(pool.map(self._cancel_one, attempts))
+
+    def _cancel_one(self, attempt: Attempt) -> None:
+        try:
+            self.runner.cancel(attempt.handle)
+        except Exception as error:  # one that cannot be cancelled must not keep the others from it
+            print(f"warning: {attempt.job.name} could not be cancelled ({error}); look for {attempt.handle}", file=sys.stderr)
 
 
 def _attempt_folder(logs: Path, job: Job, number: int) -> Path:

@@ -69,7 +69,15 @@ class RunFolderSlurm(SlurmScheduler):
         subprocess.run(["scancel", "--quiet", app_id], check=False)  # which fails when the job has just ended
 
 
+class CancellingRunner(Runner):
+    """TorchX's asks for a job's state before it cancels, and cancels nothing where the scheduler's accounting is down or slow."""
+
+    def cancel(self, app_handle: str) -> None:
+        scheduler, _, app_id = self._scheduler_app_id(app_handle)
+        scheduler.cancel(app_id)
+
+
 def open_runner() -> Runner:
     """TorchX's runner with all of its schedulers, this one for Slurm."""
     factories = {**get_scheduler_factories(), SLURM: lambda session_name, **_: RunFolderSlurm(session_name)}
-    return Runner("torchx", factories)
+    return CancellingRunner("torchx", factories)

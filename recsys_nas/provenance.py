@@ -55,7 +55,7 @@ def write_provenance(run: Path, config: Config, command: list[str]) -> None:
     A run folder of the same config is continued: its run.json keeps the first record, and gets one more under `continued`
     if the command, the code, the packages or the data have changed. Raises ConfigError when the folder holds a run of another config.
     """
-    _refuse_other_config(run, config)
+    refuse_other_config(run, config, f"give the new run another name (the override name=...), or remove {run}")
     now = _record(config, command)
     path = run / "run.json"
     try:
@@ -111,11 +111,11 @@ def _git(source: Path, *arguments: str) -> str | None:
     return finished.stdout.strip() if finished.returncode == 0 else None
 
 
-def _refuse_other_config(run: Path, config: Config) -> None:
+def refuse_other_config(run: Path, config: Config, way_out: str) -> None:
+    """Raises ConfigError, its line ending in `way_out`, when the folder holds a run of another config, but for FREE_KEYS."""
     path = run / "config.toml"
     if not path.exists():
         return
-    way_out = f"give the new run another name (the override name=...), or remove {run}"
     try:
         old = dict(config_values(load_config(path)))
     except ConfigError as error:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json, write_text
-from recsys_nas.architecture_files import CONTROL
-from recsys_nas.config import load_config, parse_days, to_toml
+from recsys_nas.architecture_files import CONTROL, check_current
+from recsys_nas.config import ConfigError, load_config, parse_days, to_toml
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.jobs.search_day import search_day
+from recsys_nas.provenance import refuse_other_config
 from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.pareto_figure import pareto_svg
 from recsys_nas.search.aggregate import aggregate_run
@@ -44,8 +45,10 @@ def sweep(run: Run, prices: Sequence[str], ranks: Ranks) -> list[Point]:
     """Search, aggregate and retrain under each of `prices`, `section.key=value` of the config, and write `<run>/pareto.json` and `.svg`.
 
     Points are in order of their FLOPs: the found network of each price, and whatever the run itself has trained. Raises ConfigError for
-    a price that is none.
+    a price that is none, a strategy that heeds none, and a price's folder of another config.
     """
+    if run.config.search.strategy != "dnas":
+        raise ConfigError(f"search.strategy = {run.config.search.strategy!r}: only 'dnas' heeds a price; cap others by trials.max_flops")
     priced = [_priced(run, price) for price in prices]
     points = [_found_under(priced, price, ranks) for priced, price in zip(priced, prices, strict=True)] + _trained(run.folder)
     points.sort(key=lambda point: (point.dense_flops, -point.auc))
@@ -84,9 +87,10 @@ def sweep_text(points: Sequence[Point]) -> str:
 def _priced(run: Run, price: str) -> Run:
     """The run of one price, its config written; all of them are checked before the first is searched."""
     folder = run.folder / "pareto" / price.partition(".")[2].replace("=", "-")
-    if not (folder / "config.toml").exists():
-        # No name of its own, so that seeds and controls are drawn as in the run; no target of the run's, under which no weight would count.
-        write_text(folder / "config.toml", to_toml(load_config(run.folder / "config.toml", ["search.target_flops=0", price])))
+    # No name of its own, so that seeds and controls are drawn as in the run; no target of the run's, under which no weight would count.
+    config = load_config(run.folder / "config.toml", ["search.target_flops=0", price])
+    refuse_other_config(folder, config, f"remove {folder}")
+    write_text(folder / "config.toml", to_toml(config))
     return dataclasses.replace(Run.open(folder), shards=run.shards)
 
 
@@ -100,8 +104,11 @@ def _found_under(priced: Run, price: str, ranks: Ranks) -> Point:
 
 
 def _trained(run: Path) -> list[Point]:
-    """All models of the run that have results."""
-    models = sorted({path.parent.parent for path in (run / "retrain").glob("*/seed=*/result.json")})
+    """All models of the run that have results. Raises ConfigError for one of another architecture than the run's."""
+    results = sorted((run / "retrain").glob("*/seed=*/result.json"))
+    for path in results:
+        check_current(run, path.parent.parent.name, read_json(path), path)
+    models = sorted({path.parent.parent for path in results})
     return [_point(model, model.name, _kind(model.name)) for model in models]
 
 

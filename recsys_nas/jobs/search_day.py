@@ -69,6 +69,7 @@ def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
     run = run.searching()
     config = run.config
     began = Stopwatch()
+    discretisation(run.space(), config.search).check_target()
     torch.manual_seed(config.seed)
     seed = config.seed * 1000 + days[0]
     reader = _reader(run, days, ranks, seed)

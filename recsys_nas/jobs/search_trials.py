@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,14 @@ def search_day_by_trials(run: Run, day: int, ranks: Ranks) -> None:
     task = _task(run, day)
     bench = DayBench(run, day, ranks, folder)
     journal = Journal(folder / JOURNAL, _search_id(run, day), active=ranks.is_first)
-    watch = Watch(folder, task, ranks, resumed_at=len(journal.open()))
-    watch.telemetry.text("config", f"```toml\n{to_toml(config)}\n```")
     try:
+        watch = Watch(folder, task, ranks, resumed_at=len(journal.open()))
+        watch.telemetry.text("config", f"```toml\n{to_toml(config)}\n```")
         strategy = STRATEGIES[config.search.strategy](task, config.trials)
-        architecture, spent = Search(strategy, task, bench, journal, watch, _common_clock(ranks)).run()
+        with closing(watch.telemetry):
+            architecture, spent = Search(strategy, task, bench, journal, watch, _common_clock(ranks)).run()
     except SearchError as error:
         raise ConfigError(f"day {day}, search.strategy = {config.search.strategy!r}: {error}") from error
-    finally:
-        watch.telemetry.close()
     if ranks.is_first:
         record = _record(run, day, architecture, spent)
         record |= {"cpu_seconds": time.process_time() - began, "summary": dict(strategy.summary())}

@@ -70,7 +70,7 @@ def _days(run: Path, config: Config) -> tuple[int, int]:
     """Days searched out of those asked for; a day that the aggregate does without counts as neither."""
     missing = _read(run / "alphas.json").get("missing_days", [])
     asked = [day for day in parse_days(config.data.search_days, "data.search_days") if day not in missing]
-    return sum((run / "days" / f"day={day:02d}" / "alphas.json").exists() for day in asked), len(asked)
+    return sum((run / "days" / f"day={day:02d}" / config.search.day_result).exists() for day in asked), len(asked)
 
 
 def _trainings(run: Path, config: Config) -> tuple[int, int]:
@@ -107,7 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_held(run: Path) -> bool:
-    """Whether a controller of this host holds the run; one of another host is believed to do so as long as its name stands there."""
+    """Whether a controller of this host holds the run; one of another host cannot be seen from here."""
     try:
         with (run / CONTROLLER_LOCK).open(encoding="utf-8") as file:
             if not file.read():

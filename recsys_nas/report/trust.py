@@ -77,23 +77,24 @@ def _seeds(run: RunRecords) -> Check:
 
 
 def _days(run: RunRecords) -> Check:
-    agreement = run.alphas["agreement"] or {}
-    tau, jaccard = agreement.get("kendall_tau"), agreement.get("jaccard")
-    if tau is None or jaccard is None:
+    agreement = run.alphas["agreement"]
+    if not agreement:
         return Check("caution", "Days", "One day was searched, so there is no agreement between days to look at.")
-    return Check(
-        "good" if min(tau, jaccard) >= _AGREEING else "caution",
-        "Days",
-        f"Kendall's τ between the days' rankings of gates is {tau:.2f}, the Jaccard index of the modules they would keep {jaccard:.2f} "
-        "(1: all days agree).",
-    )
+    tau, jaccard = agreement["kendall_tau"], agreement["jaccard"]
+    ranked = "No two days rank gates in a way to compare"
+    if tau is not None:
+        ranked = f"Kendall's τ between the days' rankings of gates is {tau:.2f}"
+    text = f"{ranked}, the Jaccard index of the modules they would keep is {jaccard:.2f} (1: all days agree)."
+    return Check("good" if tau is not None and min(tau, jaccard) >= _AGREEING else "caution", "Days", text)
 
 
 def _for_want_of_better(run: RunRecords) -> list[Check]:
     if not run.alphas.get("kept_for_want_of_better"):
         return []
+    target = run.alphas.get("target_flops")
+    none = f"no module is above {run.alphas['cut']:g}" + (f" and fits {counted(target, 'dense FLOP')}" if target else "")
     text = (
-        f"The search kept nothing on its merits: no module is above {run.alphas['cut']:g}; kept are the best ones that together cost "
+        f"The search kept nothing on its merits: {none}; kept are the best ones that together cost "
         "no more FLOPs than all are expected to. More rows a day may decide more; a smaller search.cost_weight, or a larger "
         "search.target_flops, asks for more."
     )
@@ -101,7 +102,7 @@ def _for_want_of_better(run: RunRecords) -> list[Check]:
 
 
 def _drift(run: RunRecords) -> list[Check]:
-    """Silent where the aggregate tells no trends: it needs four days."""
+    """Silent where the aggregate tells no trends: it needs five days."""
     if not any("drift_p" in gate for gate in run.alphas["gates"]):
         return []
     if drifting := run.alphas.get("drifting", []):
@@ -144,7 +145,7 @@ def _missing_days(run: RunRecords) -> list[Check]:
     if not missing:
         return []
     named = f"day {missing[0]}" if len(missing) == 1 else f"days {', '.join(map(str, missing))}"
-    text = f"The search of {named} failed; the architecture is that of the other {len(searched)} (launch.min_days allowed it)."
+    text = f"The architecture is that of {counted(len(searched), 'day')}, without {named}, whose search failed or which was left out."
     return [Check("caution", "Missing days", text)]
 
 

@@ -89,7 +89,7 @@ def _verdict(said: Days, rule: Discretisation, kept: NDArray[np.bool_]) -> dict[
         "cut": rule.cut,
         "target_flops": search.target_flops or None,
         "valid": not survived.any(),
-        "kept_for_want_of_better": bool(search.discretise == "threshold" and (score <= rule.cut).all()),
+        "kept_for_want_of_better": bool(search.discretise == "threshold" and (score[kept] <= rule.cut).all()),
         "gates": _gates_json(rule.gates, said.gates, score, "kept", kept, trends),
         "decoys": _gates_json(said.decoy_gates, said.decoys, scores(said.decoys, days, search), "survived", survived),
         "agreement": agreement(said.gates, days, rule.keep),

@@ -60,8 +60,8 @@ def agreement(by_day: Floats, days: Sequence[int], keep: Keep) -> dict[str, floa
 
 
 def drift(by_day: Floats, days: Sequence[int]) -> list[Drift] | None:
-    """The trend of each gate over the days; None for fewer than 4 days, of which no order is unlikely."""
-    if len(days) < 4:
+    """The trend of each gate over the days; None for fewer than 5 days, of which no order is unlikely: that of four has p = .083."""
+    if len(days) < 5:
         return None
     at = np.asarray(days, np.float64)
     centred = at - at.mean()

@@ -97,6 +97,10 @@ class Discretisation:
             raise ConfigError(f"search.target_flops = {self.search.target_flops}: {least}; raise it, or make the space narrower")
         return best
 
+    def check_target(self) -> None:
+        """Raises ConfigError when no gate alone fits the target."""
+        self._best_that_fits(range(len(self.gates)))
+
     def _price(self, numbers: Iterable[int]) -> int:
         return self.price(self.gates[number] for number in numbers)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from data_prep.atomic import write_text
 from data_prep.command_line import SUCCESS
 from recsys_nas.search.trial_settings import StrategyName
 from recsys_nas.verbs.verb import Verb, add_json, add_run, print_json, run_folder
+
+if TYPE_CHECKING:
+    from recsys_nas.config import Config
 
 STRATEGY_NAMES = get_args(StrategyName)
 
@@ -30,12 +34,21 @@ def _search_day(arguments: argparse.Namespace) -> int:
 
     run = Run.open(run_folder(arguments.run))
     days = run.search_days if arguments.sequential else (arguments.day,)
+    _check_searched(days, run.config, "--day")
     with run.staged(days) as run, process_group() as ranks:
         if arguments.sequential:
             search_in_sequence(run, ranks)
         else:
             search_day(run, arguments.day, ranks)
     return SUCCESS
+
+
+def _check_searched(days: Sequence[int], config: Config, where: str) -> None:
+    """Raises ValueError for a day that is none of data.search_days: the network must not have seen the clicks that judge it."""
+    from recsys_nas.config import parse_days
+
+    if outside := set(days) - set(parse_days(config.data.search_days, "data.search_days")):
+        raise ValueError(f"{where}: day {min(outside)} is not one of data.search_days = {config.data.search_days!r}")
 
 
 def _aggregate_options(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +70,10 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     out = arguments.out or run
     if arguments.set and out == run:
         raise ValueError("--set goes with --out: what lies in a run's folder is by the run's own config")
+    config = load_config(run / "config.toml", arguments.set)
     days = parse_days(arguments.days, "--days") if arguments.days is not None else None
-    valid = combine_run(run, days, load_config(run / "config.toml", arguments.set), out)
+    _check_searched(days or (), config, "--days")
+    valid = combine_run(run, days, config, out)
     told = read_record(out / "alphas.json", (), "run it again")
     if arguments.json:
         print_json(told)

@@ -36,6 +36,8 @@ from recsys_nas.config import LaunchConfig, load_config
         ("launch.min_days=4", "launch.min_days = 4: data.search_days has only 3; 0 stands for all of them"),
         ("launch.scheduler=kubernetes", "launch.image is empty: kubernetes runs containers"),
         ("launch.resource=8xh200", "Did you mean `8xh100`?"),
+        ("search.target_flops=10", "search.target_flops = 10: the cheapest network, "),
+        ("output=/dev/null/runs", "/dev/null"),
     ],
 )
 def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], override: str, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -145,11 +146,43 @@ def test_accounting_that_is_down_for_a_while(config: Config, command: Command, t
     assert run(config)[0] == {}
 
 
-def test_a_job_lost_by_the_cluster(config: Config, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_lost_by_the_cluster(config: Config, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is cancelled before it is given up, lest it run on beside its next attempt; the accounting need not answer for that."""
     monkeypatch.setattr(queue, "LOST_AFTER_SECONDS", 0.5)
     command("sbatch", "echo 41")
     command("sacct", "exit 1")
+    command("scancel", f"echo $@ >> {tmp_path}/cancelled")
     assert run(config)[0] == {"search-day-0": Failure("ended as UNKNOWN without a message, as when it is killed")}
+    assert (tmp_path / "cancelled").read_text() == "--quiet 41\n"
+
+
+@pytest.mark.parametrize(("said", "age", "again"), [("exit 1", 9e9, False), ("", 0.0, False), ("", 9e9, True)])
+def test_a_job_that_the_accounting_does_not_tell_of_is_not_started_twice(
+    config: Config, command: Command, tmp_path: Path, said: str, age: float, again: bool
+) -> None:
+    """Down, or not knowing a job just handed in, it says nothing of whether that runs; one handed in long ago and unknown is gone."""
+    logs = config.run_folder / "logs/search-day-0/attempt=1"
+    logs.mkdir(parents=True)
+    (logs / "handle").write_text("slurm://torchx/40")
+    os.utime(logs / "handle", (time.time() - min(age, 1e6),) * 2)
+    result = search_jobs(config)[0].folders[0]
+    result.mkdir(parents=True)
+    polls = tmp_path / "polls"
+    command("sbatch", f"echo again >> {tmp_path}/submitted; echo 41")
+    command(
+        "sacct",
+        f"echo >> {polls}; if (( $(wc -l < {polls}) < 3 )); then {said or ':'}; exit; fi; touch {result}/alphas.json; echo COMPLETED",
+    )
+    assert run(config)[0] == {}
+    assert (tmp_path / "submitted").exists() == again
+
+
+def test_jobs_are_cancelled_though_the_accounting_is_down(config: Config, command: Command, tmp_path: Path) -> None:
+    command("scancel", f"echo $@ >> {tmp_path}/cancelled")
+    command("sacct", "exit 1")
+    with open_runner() as runner:
+        runner.cancel("slurm://torchx/40")
+    assert (tmp_path / "cancelled").read_text() == "--quiet 40\n"
 
 
 def test_waiting_in_the_clusters_queue_does_not_count_as_running(config: Config, command: Command, tmp_path: Path) -> None:

@@ -57,6 +57,14 @@ def test_a_run_without_its_random_networks_is_done_and_one_without_a_model_is_no
     assert (run.state, run.trainings) == ("stopped", (6, 8))
 
 
+def test_days_searched_trial_by_trial_are_counted(runs: Path) -> None:
+    run = runs / "demo"
+    for path in run.glob("days/*/alphas.json"):
+        path.rename(path.with_name("search.json"))
+    (run / "config.toml").write_text(to_toml(load_config(run / "config.toml", ["search.strategy=random"])))
+    assert (list_runs(run)[0].state, list_runs(run)[0].days) == ("done", (5, 5))
+
+
 def test_a_run_that_its_controller_holds_is_running(runs: Path) -> None:
     with (runs / "half" / CONTROLLER_LOCK).open("w") as held:
         held.write('{"host": "here", "pid": 1}')

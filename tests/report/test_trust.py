@@ -37,7 +37,15 @@ def test_days_that_disagree_call_for_caution(make_run: MakeRun) -> None:
     change_alphas(run, agreement={"kendall_tau": 0.9, "jaccard": 0.3})
     assert checked(run)["Days"].state == "caution"
     assert "is 0.90" in checked(run)["Days"].text
-    assert "keep 0.30" in checked(run)["Days"].text
+    assert "keep is 0.30" in checked(run)["Days"].text
+
+
+def test_days_that_rank_nothing_are_no_single_day(make_run: MakeRun) -> None:
+    run = make_run()
+    change_alphas(run, agreement={"kendall_tau": None, "jaccard": 1.0})
+    assert checked(run)["Days"].text.startswith("No two days rank gates in a way to compare, the Jaccard")
+    write_report(run)
+    assert "Jaccard 1.00" in (run / "report.html").read_text()
 
 
 def test_a_gate_near_the_threshold_is_named(make_run: MakeRun) -> None:

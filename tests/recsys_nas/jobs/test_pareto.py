@@ -15,6 +15,7 @@ from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.pareto import Point, front, sweep, sweep_text
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.report.pareto_figure import pareto_svg
+from tests.recsys_nas.jobs.conftest import set_options
 
 CHEAP, DEAR = "search.cost_weight=1e-4", "search.cost_weight=30.0"
 
@@ -112,3 +113,19 @@ def test_the_figure_names_the_zoo_and_found_networks_on_the_front() -> None:
     texts = {text.strip() for text in drawn.itertext() if text.strip()}
     assert {"lr", "target 60 k", "target 200 k, target 300 k", "dcnv2", "full_supernet"} <= texts
     assert not {"random-00", "target 120 k"} & texts
+
+
+def test_a_strategy_that_heeds_no_price_is_refused(run_folder: Path, ranks: Ranks) -> None:
+    set_options(run_folder, "search", strategy="random")
+    with pytest.raises(ConfigError, match=r"search.strategy = 'random': only 'dnas' heeds a price"):
+        sweep(Run.open(run_folder), [CHEAP], ranks)
+
+
+def test_more_seeds_are_trained_for_a_price_that_is_there(run_folder: Path, ranks: Ranks) -> None:
+    set_options(run_folder, "retrain", seeds=[0])
+    assert sweep(opened(run_folder), [CHEAP], ranks)[0].auc_ci95 is None
+    set_options(run_folder, "retrain", seeds=[0, 1])
+    assert sweep(Run.open(run_folder), [CHEAP], ranks)[0].auc_ci95 is not None
+    set_options(run_folder, "retrain", learning_rate=0.1)
+    with pytest.raises(ConfigError, match=r"was started with retrain.learning_rate = 0.005 and is now asked for 0.1: remove .*pareto"):
+        sweep(Run.open(run_folder), [CHEAP], ranks)

@@ -178,3 +178,12 @@ def test_proxies_alone_train_nothing(run_folder: Path, ranks: Ranks) -> None:
 
 def with_trials(run: Run, **changes: Any) -> Run:
     return replace(run, config=replace(run.config, trials=replace(run.config.trials, **changes)))
+
+
+def test_a_journal_of_another_search_is_one_line(run_folder: Path, ranks: Ranks) -> None:
+    run = run_of(run_folder, "random")
+    journal = run_folder / "days" / "day=00" / "trials.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("{}\n")
+    with pytest.raises(ConfigError, match=r"^day 0, search.strategy = 'random': .*trials.jsonl is"):
+        search_day(run, 0, ranks)

@@ -116,6 +116,24 @@ def test_days_that_rank_nothing_still_leave_valid_json(run: Path) -> None:
     assert {module.name for module in kept.blocks[0].modules} == {"linear", "fm", "embedded_fc"}
 
 
+def test_what_is_kept_because_nothing_better_fits_is_told(run: Path) -> None:
+    """The modules above the threshold are too dear for the target; one below it is not."""
+    costs = {gate: dense_flops(SPACE.architecture([gate])) for gate in SPACE.gates}
+    cheapest = min(costs, key=lambda gate: costs[gate])
+    config = load_config(run / "config.toml", [f"search.target_flops={costs[cheapest]}"])
+    for day in DAYS:
+        write_day(run, day, [0.3 if costs[gate] == costs[cheapest] else 0.9 for gate in SPACE.gates])
+    aggregate_run(run, config=config)
+    assert read_alphas(run)["kept_for_want_of_better"]
+    assert [gate["probability"] for gate in read_alphas(run)["gates"] if gate["kept"]] == pytest.approx([0.3])
+
+
+@pytest.mark.parametrize("words", [["search-day", "--day", "1"], ["aggregate", "--days", "0-2"]])
+def test_days_that_are_not_searched_are_refused(run: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([words[0], str(run), *words[1:]]) == 2
+    assert f"{words[1]}: day 1 is not one of data.search_days = '0,2-3'" in capsys.readouterr().err
+
+
 def remove(path: Path) -> None:
     path.unlink()
 

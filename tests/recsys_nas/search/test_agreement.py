@@ -72,15 +72,15 @@ def test_one_day_agrees_with_nothing() -> None:
 
 
 def test_the_trend_is_the_slope_over_days_that_need_not_follow_each_other() -> None:
-    days = [0, 1, 3, 7]
+    days = [0, 1, 3, 7, 8]
     told = drift(np.array([[0.1 * day, 0.5, 0.9 - 0.05 * day] for day in days]), days)
     assert told is not None
     assert [trend.per_day for trend in told] == pytest.approx([0.1, 0, -0.05])
-    # Of 24 orders of 4 days, 2 are as clear as a straight rise; of equal values every order is as clear.
-    assert [trend.p_value for trend in told] == pytest.approx([2 / 24, 1, 2 / 24])
+    # Of 120 orders of 5 days, 2 are as clear as a straight rise; of equal values every order is as clear.
+    assert [trend.p_value for trend in told] == pytest.approx([2 / 120, 1, 2 / 120])
 
 
-@pytest.mark.parametrize("count", [4, 5, 6])
+@pytest.mark.parametrize("count", [5, 6, 7])
 def test_the_p_value_equals_scipys_exact_one(count: int) -> None:
     rng = np.random.default_rng(count)
     for _ in range(20):
@@ -90,8 +90,9 @@ def test_the_p_value_equals_scipys_exact_one(count: int) -> None:
         assert told[0].p_value == pytest.approx(kendalltau(days, values, method="exact").pvalue)
 
 
-def test_three_days_tell_no_trend() -> None:
-    assert drift(np.array([UP, UP, DOWN]), [0, 1, 2]) is None
+def test_four_days_tell_no_trend() -> None:
+    """Not even a straight rise could be told from chance."""
+    assert drift(np.array([UP, UP, DOWN, DOWN]), [0, 1, 2, 3]) is None
 
 
 def test_a_warning_needs_a_clear_trend_that_moves_the_gate() -> None:
