@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from data_prep.wording import counted
 from launch.errors import LaunchError
 from launch.jobs import Job, architecture_file, retrain_jobs, search_jobs
 from recsys_nas.config import Config
+from recsys_nas.search.made_of import made_of
 
 
 def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
     """Once no day can be waited for: the architecture that the searched ones agree on. Returns what was done, in a line.
 
     `failed`: names of the jobs given up. With fewer than `launch.min_days` (0: all) days, nothing is done. An architecture that
-    is newer than every day stays, edited by hand or not. Raises LaunchError when another was retrained before.
+    was made of these very days stays, edited by hand or not. Raises LaunchError when another was retrained before.
     """
     from recsys_nas.search.aggregate import DECOY_SURVIVED
     from recsys_nas.search.combine_days import combine_run
@@ -27,11 +29,11 @@ def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
     if len(done) < (config.launch.min_days or len(days)) or any(not job.is_done and job.name not in given_up for job in days):
         return ""
     architecture = architecture_file(config)
-    newest_day = max((folder / job.result).stat().st_mtime for job in done for folder in job.folders)
-    if architecture.exists() and architecture.stat().st_mtime >= newest_day:
+    searched = [_number(job) for job in done]
+    if architecture.exists() and _read_alphas(config).get("made_of") == made_of(config.run_folder, searched, config.search.day_result):
         return ""
     _refuse_results_of_another(config)
-    valid = combine_run(config.run_folder, [_number(job) for job in done])
+    valid = combine_run(config.run_folder, searched)
     without = [job.title.removeprefix("search ") for job in days if job not in done]
     lacking = f" without {', '.join(without)}, which failed" if without else ""
     warning = "" if valid else f"\nwarning: {DECOY_SURVIVED}"
@@ -40,14 +42,20 @@ def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
 
 def left_out(config: Config) -> frozenset[str]:
     """Names of the jobs of days that the architecture does without, as long as those that it is made of still suffice."""
-    try:
-        alphas = json.loads((config.run_folder / "alphas.json").read_text(encoding="utf-8"))
-        missing, days = set(alphas["missing_days"]), set(alphas["days"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return frozenset()
+    alphas = _read_alphas(config)
+    missing, days = set(alphas.get("missing_days", [])), set(alphas.get("days", []))
     asked = {_number(job): job for job in search_jobs(config)}
     enough = 0 < config.launch.min_days <= len(days & asked.keys()) and architecture_file(config).exists()
     return frozenset(asked[day].name for day in missing & asked.keys() if not asked[day].is_done) if enough else frozenset()
+
+
+def _read_alphas(config: Config) -> dict[str, Any]:
+    """The aggregate; empty while there is none, or one that cannot be read."""
+    try:
+        alphas = json.loads((config.run_folder / "alphas.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return alphas if isinstance(alphas, dict) else {}
 
 
 def is_given_up(config: Config, name: str) -> bool:

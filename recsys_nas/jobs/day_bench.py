@@ -89,7 +89,7 @@ class DayBench:
             seconds = trainer.train(telemetry).train_seconds
             telemetry.close()
         self._frozen = self._freeze(trainer, network)
-        return seconds
+        return self.ranks.of_first(seconds)
 
     def _supernet_optimizers(self, network: nn.Module) -> dict[str, Any]:
         assert isinstance(network, SampledSupernet)

@@ -43,6 +43,14 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def of_first(self, value: float) -> float:
+        """The first rank's value, on every rank, each of which must call it: what decides how a loop goes on must be the same for all."""
+        told = torch.tensor(value, dtype=torch.float64)
+        if self.world_size > 1:
+            told = told.to(self.device)
+            dist.broadcast(told, src=0)
+        return float(told)
+
 
 @contextmanager
 def process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[Ranks]:

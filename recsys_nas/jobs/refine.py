@@ -67,7 +67,7 @@ def refine(
     trained already.
     """
     judged = _judged_config(run, judged_days)
-    start = architecture_of(run, FOUND)
+    start = _numbered_as_in_space(run, architecture_of(run, FOUND))
     if dense_flops(start) > max_flops:
         raise ConfigError(f"the found network needs {dense_flops(start):,} dense FLOPs, more than the {max_flops:,} that it may have")
 
@@ -87,11 +87,24 @@ def refine(
     return history
 
 
+def _numbered_as_in_space(run: Run, network: Architecture) -> Architecture:
+    """The same network with its blocks numbered as the space numbers them, from which its gates can be read; its canonical form, in which
+    it lies on disk, has no empty blocks. Raises ConfigError for a network that no gates of the space make."""
+    space, alphas = run.space(), run.folder / "alphas.json"
+    said = read_json(alphas)["gates"] if alphas.exists() else []
+    for gates in ([Gate(gate["block"], gate["module"]) for gate in said if gate["kept"]], space.kept_gates(network)):
+        if gates and set(gates) <= set(space.gates) and (member := space.architecture(gates)).key() == network.key():
+            return member
+    raise ConfigError(
+        f"{run.folder / 'architecture.json'} is no choice of modules of the run's space, so that none can be added or dropped"
+    )
+
+
 def _write_architecture(run: Run, best: Architecture) -> None:
     path, trained = run.folder / REFINED_ARCHITECTURE, run.folder / "retrain" / REFINED
-    if trained.exists() and path.exists() and read_json(path) != best.to_json():
+    if trained.exists() and path.exists() and read_json(path) != best.canonical().to_json():
         raise ConfigError(f"{trained} holds trainings of the network that was refined before; move it away, and run this again")
-    write_json(path, best.to_json())
+    write_json(path, best.canonical().to_json())
 
 
 def _rounds(
@@ -128,12 +141,13 @@ def halved(current: Candidate, rivals: list[Candidate], seeds: Sequence[int], tr
 
 
 def neighbours(space: SearchSpace, network: Architecture, max_flops: int) -> list[Candidate]:
-    """Those of one module more or less, within the budget, in the order of the space's gates. Raises ValueError where it has none."""
+    """Those of one module more or less, within the budget, in the order of the space's gates; blocks are numbered as in the space, which
+    `network` must be, too. Raises ValueError where the space has no gates."""
     kept = set(space.kept_gates(network))
     found: dict[str, Candidate] = {network.key(): Candidate("", network)}
     for gate in space.gates:
         if changed := kept ^ {gate}:
-            other = space.architecture(changed).canonical()
+            other = space.architecture(changed)
             if dense_flops(other) <= max_flops:
                 found.setdefault(other.key(), Candidate(_sign(gate, kept) + str(gate), other))
     return [candidate for candidate in found.values() if candidate.change]
@@ -161,7 +175,7 @@ def _trained(run: Run, judged: Config, network: Architecture, seed: int, ranks: 
     if (folder / "config.toml").exists() and load_config(folder / "config.toml") != judged:
         raise ConfigError(f"{folder.parent} is of another config or of other judged days; move it away, or ask as it was asked then")
     write_text(folder / "config.toml", to_toml(judged))
-    write_json(folder / "architecture.json", network.to_json())
+    write_json(folder / "architecture.json", network.canonical().to_json())
     with (folder / "log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):  # a table of the sharding plan each
         retrain(dataclasses.replace(Run.open(folder), shards=run.shards), FOUND, seed, ranks)
     return read_json(folder / "retrain" / FOUND / f"seed={seed}" / "result.json")

@@ -82,7 +82,7 @@ def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
         telemetry.text("architecture", as_code(_alone(run, network)))
     if ranks.is_first:
         which = {"day": days[0]} if len(days) == 1 else {"days": list(days)}
-        record = which | _record(run, network, progress) | {"rows_of_day": reader.total_rows} | began.read()
+        record = which | _record(run, network, progress) | {"rows_of_day": reader.total_rows} | began.read(trainer.earlier_seconds)
         write_json(folder / "alphas.json", record)
 
 
@@ -194,13 +194,13 @@ def _record(run: Run, network: GatedNetwork, progress: Progress) -> dict[str, An
 
 
 class Stopwatch:
-    """Seconds on the clock and of the processor, of this process, since it was made."""
+    """Seconds on the clock and of the processor since it was made, of this process; on the clock those of earlier attempts are added."""
 
     def __init__(self) -> None:
         self._clock, self._cpu = time.monotonic(), time.process_time()
 
-    def read(self) -> dict[str, float]:
-        return {"seconds": time.monotonic() - self._clock, "cpu_seconds": time.process_time() - self._cpu}
+    def read(self, earlier: float) -> dict[str, float]:
+        return {"seconds": earlier + time.monotonic() - self._clock, "cpu_seconds": time.process_time() - self._cpu}
 
 
 def main() -> None:

@@ -13,9 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-
 from data_prep.atomic import write_json
 from recsys_nas.config import ConfigError, to_toml
 from recsys_nas.cost import dense_flops
@@ -97,14 +94,7 @@ class Watch:
 def _common_clock(ranks: Ranks) -> Any:
     """Seconds by the first rank's clock, so that all ranks stop after the same trial."""
 
-    def clock() -> float:
-        now = torch.tensor(time.monotonic(), dtype=torch.float64)
-        if ranks.world_size > 1:
-            now = now.to(ranks.device)
-            dist.broadcast(now, src=0)
-        return float(now)
-
-    return clock
+    return lambda: ranks.of_first(time.monotonic())
 
 
 def _record(run: Run, day: int, architecture: Architecture, spent: Spent) -> dict[str, Any]:

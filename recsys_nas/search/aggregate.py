@@ -19,6 +19,7 @@ from data_prep.shards import open_manifest
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.search.agreement import Drift, agreement, drift, growth, without_each
 from recsys_nas.search.discretise import Discretisation, discretisation, scores
+from recsys_nas.search.made_of import made_of
 from recsys_nas.search_config import UNDECIDED
 from recsys_nas.space import Architecture, Gate, SearchSpace, space_from_config
 
@@ -57,6 +58,7 @@ def aggregate_run(run: Path, searched: Sequence[int] | None = None, config: Conf
     rule = discretisation(space, config.search)
     kept = rule.keep(said.gates, said.days)
     told = {"format_version": 1, "days": list(days), "missing_days": [day for day in asked if day not in days]}
+    told["made_of"] = made_of(run, days, config.search.day_result)
     told |= _verdict(said, rule, kept)
     write_json(out / "alphas.json", told)
     write_json(out / "architecture.json", derived(space, kept).to_json())

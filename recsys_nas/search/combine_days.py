@@ -24,6 +24,7 @@ from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.search.aggregate import aggregate_run
 from recsys_nas.search.agreement import kendall_tau
 from recsys_nas.search.choices import Choices
+from recsys_nas.search.made_of import made_of
 from recsys_nas.search_config import UNDECIDED
 from recsys_nas.space import Architecture, SearchSpace, space_from_config
 
@@ -107,6 +108,7 @@ def combine_run(run: Path, searched: Sequence[int] | None = None, config: Config
             "method": METHOD,
             "days": list(days),
             "missing_days": [day for day in asked if day not in days],
+            "made_of": made_of(run, days, config.search.day_result),
             "threshold": config.search.threshold,
             "gates": gates,
             "agreement": _agreement(space, read, ranked),

@@ -24,6 +24,8 @@ class Progress(RunningLoss):
 
     step: int = 0
     train_seconds: float = 0.0
+    seconds: float = 0.0
+    """On the clock, of all attempts up to the newest checkpoint, from when each was put together."""
     curve: list[dict[str, float | None]] = field(default_factory=list)
     """Of each window `rows` so far, mean `loss` and `ne`, None in a window of one class."""
     validations: list[dict[str, float]] = field(default_factory=list)

@@ -86,6 +86,9 @@ class Trainer:
         self._since_save = RunningLoss()
         self._table_rows = parts.tables.rows_by_feature
         self._telemetry: Telemetry | None = None
+        self._made = time.monotonic()
+        self.earlier_seconds = 0.0
+        """On the clock, of the attempts before this one, up to the checkpoint that it goes on from."""
 
     @property
     def progress(self) -> Progress:
@@ -93,7 +96,9 @@ class Trainer:
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint; False when there is none."""
-        return self.checkpointer.load(self.state)
+        resumed = self.checkpointer.load(self.state)
+        self.earlier_seconds = self.progress.seconds
+        return resumed
 
     def train(self, telemetry: Telemetry) -> Progress:
         """Train to the end of the reader, until the objective is done, or until the validation says to stop; with a validation, go back to
@@ -145,6 +150,7 @@ class Trainer:
 
     def _save(self, figures: dict[str, float]) -> None:
         average_statistics(self.parts.model)
+        self.progress.seconds = self.earlier_seconds + time.monotonic() - self._made
         self.checkpointer.save(self.state, self.progress.step, figures)
         self._since_save = RunningLoss()
 

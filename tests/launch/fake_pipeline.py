@@ -21,6 +21,7 @@ from launch import controller
 from launch.jobs import Job
 from launch.queue import JobQueue
 from recsys_nas.config import Config, LaunchConfig, load_config, parse_days, to_toml
+from recsys_nas.search.made_of import made_of
 
 
 def plain_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:
@@ -36,9 +37,10 @@ def stub(name: str, **functions: Any) -> None:
 
 
 def combine_run(run: Path, searched: Sequence[int]) -> bool:
-    asked = parse_days(load_config(run / "config.toml").data.search_days, "data.search_days")
-    missing = [day for day in asked if day not in searched]
-    (run / "alphas.json").write_text(json.dumps({"days": list(searched), "missing_days": missing}))
+    config = load_config(run / "config.toml")
+    missing = [day for day in parse_days(config.data.search_days, "data.search_days") if day not in searched]
+    told = {"days": list(searched), "missing_days": missing, "made_of": made_of(run, searched, config.search.day_result)}
+    (run / "alphas.json").write_text(json.dumps(told))
     (run / "architecture.json").write_text("{}")
     return True
 

@@ -157,7 +157,7 @@ def test_enough_days_go_on_without_the_others(config_file: Path, tmp_path: Path)
     assert (held.returncode, err) == (0, "")
     assert out.count("[search day 1] failed after") == 2
     assert f"aggregated 2 days without day 1, which failed: the architecture is in {run}/architecture.json" in out
-    assert json.loads((run / "alphas.json").read_text()) == {"days": [0, 2], "missing_days": [1]}
+    assert days_of(run) == ([0, 2], [1])
     assert (run / "results.json").exists()
 
     with controller(config_file, *words) as again:
@@ -175,7 +175,27 @@ def test_enough_days_go_on_without_the_others(config_file: Path, tmp_path: Path)
     with controller(config_file, "launch.min_days=0") as mended:
         out, err = mended.communicate(timeout=PATIENCE_SECONDS)
     assert (mended.returncode, err) == (0, "")
-    assert json.loads((run / "alphas.json").read_text()) == {"days": [0, 1, 2], "missing_days": []}
+    assert days_of(run) == ([0, 1, 2], [])
+
+
+def days_of(run: Path) -> tuple[list[int], list[int]]:
+    """Those that the architecture is made of, and those that it does without."""
+    alphas = json.loads((run / "alphas.json").read_text())
+    return alphas["days"], alphas["missing_days"]
+
+
+def test_a_copied_run_whose_files_have_other_times_is_no_other_run(config_file: Path, tmp_path: Path) -> None:
+    """Nor does an architecture that was edited by hand, older than the days, give way to theirs."""
+    run = tmp_path / "runs" / "tiny"
+    with controller(config_file) as first:
+        assert first.communicate(timeout=PATIENCE_SECONDS)[1] == ""
+    (run / "architecture.json").write_text('{"edited": true}')
+    os.utime(run / "architecture.json", (0, 0))
+    with controller(config_file) as again:
+        out, err = again.communicate(timeout=PATIENCE_SECONDS)
+    assert (again.returncode, err) == (0, "")
+    assert "aggregated" not in out
+    assert json.loads((run / "architecture.json").read_text()) == {"edited": True}
 
 
 def test_random_networks_that_cannot_be_had_do_not_hold_up_the_report(config_file: Path, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from recsys_nas.cost import dense_flops
 from recsys_nas.jobs import refine as refining
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.jobs.refine import Candidate, cheapest_within, halved, neighbours, refine, refine_text
 from recsys_nas.jobs.retrain import retrain
-from recsys_nas.space import Architecture, Gate, SearchSpace
+from recsys_nas.space import Architecture, Block, Gate, SearchSpace
 from tests.recsys_nas.jobs.conftest import set_options
 
 PLENTY = 10**9
@@ -218,3 +219,24 @@ def test_the_command_prints_rounds_and_names_what_is_wrong(run_folder: Path, cap
     assert main(["refine", str(run_folder), "--max-flops", "9999", "--seeds", "0", "--rounds", "1", "--json"]) == 0
     (candidates,) = json.loads(capsys.readouterr().out)
     assert {candidate["change"] for candidate in candidates} == {"", "+1/fm"}
+
+
+def test_in_a_chain_an_empty_block_is_no_other_network(run_folder: Path) -> None:
+    """`3/linear` reads the stem and the empty block before it, and is not `2/linear`, which reads what `1/cross` made."""
+    set_options(run_folder, "space", num_blocks=3, dense_modules=["linear", "fm", "cross"], sparse_modules=[], connect="chain")
+    run = Run.open(run_folder)
+    kept = [Gate(1, "cross"), Gate(3, "linear")]
+    found = run.space().architecture(kept).canonical()
+    alphas = {"gates": [{"block": g.block, "module": g.module, "kept": g in kept} for g in run.space().gates]}
+    write_json(run_folder / "alphas.json", alphas)
+    start = refining._numbered_as_in_space(run, found)
+    assert start.key() == found.key()
+    changes = {candidate.change for candidate in neighbours(run.space(), start, PLENTY)}
+    assert {"-1/cross", "-3/linear", "+2/linear", "+2/fm", "+3/fm"} <= changes
+
+
+def test_a_network_that_no_gates_make_is_refused(run_folder: Path) -> None:
+    write_json(run_folder / "architecture.json", Architecture(2, 3, 4, (Block.reading((0,), ("cin",), 8),), (1,)).to_json())
+    run = Run.open(run_folder)
+    with pytest.raises(ConfigError, match="is no choice of modules of the run's space"):
+        refining._numbered_as_in_space(run, architecture_of(run, "found"))

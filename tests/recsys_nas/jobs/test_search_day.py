@@ -17,6 +17,7 @@ import torch
 from data_prep import paths
 from data_prep.paths import register_handler
 from recsys_nas.config import ConfigError
+from recsys_nas.jobs import search_day as searching
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.search_day import search_day, search_in_sequence
@@ -119,6 +120,25 @@ def test_an_interrupted_day_resumes_to_the_same_result_bit_for_bit(
     search_day(Run.open(run_folder), 0, ranks)
     assert steps == list(range(10, 16)), "the checkpoint of step 10 was not used"
     assert without_times(alphas(run_folder)) == undisturbed
+
+
+def test_the_seconds_of_an_attempt_that_was_killed_are_counted(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Trainer.__init__
+
+    def begun_long_ago(self: Trainer, *arguments: Any) -> None:
+        made(self, *arguments)
+        self._made -= 1000
+
+    def die(network: GatedNetwork) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "__init__", begun_long_ago)
+        patch.setattr(searching, "_alone", lambda run, network: die(network))
+        with pytest.raises(KeyboardInterrupt):
+            search_day(Run.open(run_folder), 0, ranks)
+    search_day(Run.open(run_folder), 0, ranks)
+    assert 1000 < alphas(run_folder)["seconds"] < 2000
 
 
 def test_on_a_longer_day_shares_are_of_the_schedule(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
