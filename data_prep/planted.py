@@ -6,7 +6,7 @@ An effect adds to the logit, by its form, from one latent number a level of each
 - `gate`: the first column opens (root of 2) or shuts (0) the sum of the others', as a context that decides whether they count;
 - `attention`: columns compete; each has a key a level beside its value, and the values count by the softmax of the keys.
 
-The small worlds are for searches that should find what was planted (docs/search-dnas.md). Heavy tails of ids would hide most of it, so
+The small worlds are for searches that should find what was planted (docs/quality/search.md). Heavy tails of ids would hide most of it, so
 their columns have few levels, one latent number each, and effects of order 1 on the same columns, without which products are learnt slowly.
 """
 

@@ -20,8 +20,8 @@ class SearchConfig(TrainingConfig):
     """How a day is searched: by `strategy`, whose settings are below for `dnas` and in `[trials]` for all others.
 
     `dnas` goes over the day, once or `epochs` times: weights and gates together, under a loss that charges for serving cost; then one
-    network from all days. docs/search-dnas.md has the formulas, and what each default was compared with. Other strategies heed neither
-    `epochs` nor `shuffle` nor `dropout`.
+    network from all days. docs/search-dnas.md has the formulas, docs/quality/search.md what each default was compared with. Other
+    strategies heed neither `epochs` nor `shuffle` nor `dropout`.
     """
 
     section: ClassVar[str] = "search"

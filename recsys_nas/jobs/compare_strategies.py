@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from data_prep.atomic import write_json
+from data_prep.atomic import write_json, write_text
 from recsys_nas.config import Config, load_config, parse_days, to_toml
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
@@ -60,7 +60,7 @@ def _run_of(config: Config, strategy: StrategyName, seed: int) -> Run:
     path = folder / "config.toml"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_toml(searched), encoding="utf-8")
+        write_text(path, to_toml(searched))
     elif load_config(path) != searched:
         raise ValueError(f"{path} is of another config; remove {folder} or give the config another name")
     return Run.open(folder)
