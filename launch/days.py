@@ -11,7 +11,7 @@ from data_prep.wording import counted
 from launch.errors import LaunchError
 from launch.jobs import Job, architecture_file, retrain_jobs, search_jobs
 from recsys_nas.config import Config
-from recsys_nas.search.made_of import made_of
+from recsys_nas.search.day_results import made_of
 
 
 def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:

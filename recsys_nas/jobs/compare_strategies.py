@@ -19,6 +19,7 @@ from recsys_nas.jobs.search_day import search_day
 from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.records import FOUND, read_record
 from recsys_nas.search.combine_days import combine_run
+from recsys_nas.search.day_results import day_result
 from recsys_nas.search.trial_settings import StrategyName
 
 FIGURES = ("auc", "logloss", "dense_flops", "search_rows", "search_seconds", "search_cpu_seconds")
@@ -74,7 +75,7 @@ def _outcome(run: Run, strategy: StrategyName, seed: int, ranks: Ranks) -> Outco
         combine_run(run.folder)
         retrain(here, FOUND, seed, ranks)
     found = read_record(run.folder / "retrain" / FOUND / f"seed={seed}" / "result.json", ("auc", "logloss", "dense_flops"), "run it again")
-    paths = [run.folder / "days" / f"day={day:02d}" / run.config.search.day_result for day in days]
+    paths = [day_result(run.folder, day, run.config.search.day_result) for day in days]
     records = [read_record(path, ("rows", "seconds", "cpu_seconds"), "run it again") for path in paths]
     spent = [sum(record[name] for record in records) for name in ("rows", "seconds", "cpu_seconds")]
     return Outcome(strategy, seed, found["auc"], found["logloss"], found["dense_flops"], *spent)

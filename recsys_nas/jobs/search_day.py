@@ -23,6 +23,7 @@ from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.jobs.search_trials import search_day_by_trials
 from recsys_nas.report.architecture_text import architecture_text
 from recsys_nas.search.aggregate import SEQUENTIAL, derive_alone, derived
+from recsys_nas.search.day_results import settings_of_a_day
 from recsys_nas.search.decisions import NEVER, DecisionRules
 from recsys_nas.search.discretise import discretisation
 from recsys_nas.search.dnas import GatedNetwork, Gating
@@ -44,7 +45,7 @@ def search_day(run: Run, day: int, ranks: Ranks) -> None:
     if (folder / run.config.search.day_result).exists():
         return
     if run.config.search.strategy != "dnas":
-        search_day_by_trials(run.searching(), day, ranks)
+        search_day_by_trials(run, day, ranks)
         return
     _search(run, [day], folder, ranks)
 
@@ -66,7 +67,7 @@ def search_in_sequence(run: Run, ranks: Ranks) -> None:
 def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
     if (folder / "alphas.json").exists():
         return
-    run = run.searching()
+    settings, run = settings_of_a_day(run.config), run.searching()
     config = run.config
     began = Stopwatch()
     discretisation(run.space(), config.search).check_target()
@@ -82,7 +83,13 @@ def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
         telemetry.text("architecture", as_code(_alone(run, network)))
     if ranks.is_first:
         which = {"day": days[0]} if len(days) == 1 else {"days": list(days)}
-        record = which | _record(run, network, progress) | {"rows_of_day": reader.total_rows} | began.read(trainer.earlier_seconds)
+        record = (
+            which
+            | {"settings": settings}
+            | _record(run, network, progress)
+            | {"rows_of_day": reader.total_rows}
+            | began.read(trainer.earlier_seconds)
+        )
         write_json(folder / "alphas.json", record)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from recsys_nas.architecture_files import check_current
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
+from recsys_nas.search.day_results import day_result
 from recsys_nas.space import Architecture, load_architecture
 from recsys_nas.zoo.catalogue import REFINED
 
@@ -77,7 +78,7 @@ def read_days(run: Path, config: Config) -> list[Record]:
     for day in parse_days(config.data.search_days, "data.search_days"):
         if day not in missing:
             remedy = f"run `recsys-nas search-day {run} --day {day}`"
-            records.append(read_record(run / "days" / f"day={day:02d}" / config.search.day_result, ("day", "rows", "seconds"), remedy))
+            records.append(read_record(day_result(run, day, config.search.day_result), ("day", "rows", "seconds"), remedy))
     return records
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.report.quantities import count
 from recsys_nas.report.records import FOUND
+from recsys_nas.search.day_results import day_result
 
 _WIDTH = 110
 CONTROLLER_LOCK = ".controller.lock"
@@ -70,7 +71,7 @@ def _days(run: Path, config: Config) -> tuple[int, int]:
     """Days searched out of those asked for; a day that the aggregate does without counts as neither."""
     missing = _read(run / "alphas.json").get("missing_days", [])
     asked = [day for day in parse_days(config.data.search_days, "data.search_days") if day not in missing]
-    return sum((run / "days" / f"day={day:02d}" / config.search.day_result).exists() for day in asked), len(asked)
+    return sum(day_result(run, day, config.search.day_result).exists() for day in asked), len(asked)
 
 
 def _trainings(run: Path, config: Config) -> tuple[int, int]:

@@ -18,8 +18,8 @@ from data_prep.atomic import write_json
 from data_prep.shards import open_manifest
 from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.search.agreement import Drift, agreement, drift, growth, without_each
+from recsys_nas.search.day_results import check_settings, day_result, made_of
 from recsys_nas.search.discretise import Discretisation, discretisation, scores
-from recsys_nas.search.made_of import made_of
 from recsys_nas.search_config import UNDECIDED
 from recsys_nas.space import Architecture, Gate, SearchSpace, space_from_config
 
@@ -54,7 +54,7 @@ def aggregate_run(run: Path, searched: Sequence[int] | None = None, config: Conf
     days = asked if searched is None else tuple(searched)
     schema = open_manifest(config.data.shards).schema
     space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
-    said = _read_days({day: run / "days" / f"day={day:02d}" / "alphas.json" for day in days}, space)
+    said = _read_days({day: day_result(run, day, "alphas.json") for day in days}, space, config)
     rule = discretisation(space, config.search)
     kept = rule.keep(said.gates, said.days)
     told = {"format_version": 1, "days": list(days), "missing_days": [day for day in asked if day not in days]}
@@ -67,7 +67,7 @@ def aggregate_run(run: Path, searched: Sequence[int] | None = None, config: Conf
 
 def derive_alone(config: Config, space: SearchSpace, folder: Path) -> None:
     """Write `<folder>/architecture.json` from the one search in it."""
-    said = _read_days({0: folder / "alphas.json"}, space)
+    said = _read_days({0: folder / "alphas.json"}, space, config)
     kept = discretisation(space, config.search).keep(said.gates, said.days)
     write_json(folder / "architecture.json", derived(space, kept).to_json())
 
@@ -127,8 +127,8 @@ def _gates_json(
     ]
 
 
-def _read_days(files: Mapping[int, Path], space: SearchSpace) -> Days:
-    read = [_read_day(path, day, space) for day, path in files.items()]
+def _read_days(files: Mapping[int, Path], space: SearchSpace, config: Config) -> Days:
+    read = [_read_day(path, day, space, config) for day, path in files.items()]
     decoy_gates = read[0][2]
     for (day, path), (_, _, others) in zip(files.items(), read, strict=True):
         if others != decoy_gates:
@@ -139,7 +139,7 @@ def _read_days(files: Mapping[int, Path], space: SearchSpace) -> Days:
     return Days(tuple(files), gates, decoys, decoy_gates)
 
 
-def _read_day(path: Path, day: int, space: SearchSpace) -> tuple[list[float], list[float], tuple[Gate, ...]]:
+def _read_day(path: Path, day: int, space: SearchSpace, config: Config) -> tuple[list[float], list[float], tuple[Gate, ...]]:
     """Probabilities of the space's gates and of decoys, and whose twins these are."""
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -151,4 +151,5 @@ def _read_day(path: Path, day: int, space: SearchSpace) -> tuple[list[float], li
         raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} and run the search again") from error
     if set(found) != set(space.gates):
         raise ConfigError(f"{path} is of another search space; remove {path.parent} and run the search again")
+    check_settings(path, record, config)
     return [found[gate] for gate in space.gates], [p for _, p in decoys], tuple(gate for gate, _ in decoys)

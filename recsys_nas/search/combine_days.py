@@ -24,7 +24,7 @@ from recsys_nas.config import Config, ConfigError, load_config, parse_days
 from recsys_nas.search.aggregate import aggregate_run
 from recsys_nas.search.agreement import kendall_tau
 from recsys_nas.search.choices import Choices
-from recsys_nas.search.made_of import made_of
+from recsys_nas.search.day_results import check_settings, day_result, made_of
 from recsys_nas.search_config import UNDECIDED
 from recsys_nas.space import Architecture, SearchSpace, space_from_config
 
@@ -96,7 +96,7 @@ def combine_run(run: Path, searched: Sequence[int] | None = None, config: Config
     days = asked if searched is None else tuple(searched)
     schema = open_manifest(config.data.shards).schema
     space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
-    read = [_read_day(run, day, space, config.search.day_result) for day in days]
+    read = [_read_day(run, day, space, config) for day in days]
     ranked = rank(space, read)
     gates = [_gate_json(number, name, read, ranked[0].architecture) for number, name in _modules(space)]
     undecided = [UNDECIDED[0] < gate["probability"] < UNDECIDED[1] for gate in gates]
@@ -153,8 +153,8 @@ def _gate_json(number: int, name: str, days: Sequence[DayTrials], chosen: Archit
     }
 
 
-def _read_day(run: Path, day: int, space: SearchSpace, name: str) -> DayTrials:
-    path = run / "days" / f"day={day:02d}" / name
+def _read_day(run: Path, day: int, space: SearchSpace, config: Config) -> DayTrials:
+    path = day_result(run, day, config.search.day_result)
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         trials = [(Architecture.from_json(trial["architecture"]), trial) for trial in record["trials"]]
@@ -167,4 +167,5 @@ def _read_day(run: Path, day: int, space: SearchSpace, name: str) -> DayTrials:
         raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} and run the search again") from error
     if not all(map(space.contains, (choice, *finalists))):
         raise ConfigError(f"{path} is of another search space; remove {path.parent} and run the search again")
+    check_settings(path, record, config)
     return DayTrials(day, choice, finalists, judged)

@@ -21,7 +21,7 @@ from launch import controller
 from launch.jobs import Job
 from launch.queue import JobQueue
 from recsys_nas.config import Config, LaunchConfig, load_config, parse_days, to_toml
-from recsys_nas.search.made_of import made_of
+from recsys_nas.search.day_results import made_of
 
 
 def plain_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:

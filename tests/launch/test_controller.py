@@ -222,4 +222,4 @@ def test_a_day_that_hangs_counts_as_failed_after_its_time(config_file: Path, tmp
         out, err = held.communicate(timeout=PATIENCE_SECONDS)
     assert (held.returncode, err) == (0, "")
     assert "ran past launch.timeout_minutes = 0.1" in out
-    assert json.loads((tmp_path / "runs/tiny/alphas.json").read_text()) == {"days": [1, 2], "missing_days": [0]}
+    assert days_of(tmp_path / "runs" / "tiny") == ([1, 2], [0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from launch.devices import Slots, slots, spare_gpus
 from launch.errors import LaunchError
 from launch.jobs import ddp_app, retrain_jobs, search_jobs
 from recsys_nas.config import LaunchConfig, load_config
+from recsys_nas.search.day_results import day_result, settings_of_a_day
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,15 @@ def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], overrid
     assert shown.startswith("error: ")
     assert said in shown
     assert shown.count("\n") == 1
+
+
+def test_days_carried_over_from_a_run_of_other_settings_are_named(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config(config_file)
+    path = day_result(config.run_folder, 1, "alphas.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"settings": settings_of_a_day(config) | {"space.linear_skip": False}}))
+    assert controller.main(["--config", str(config_file)]) == 2
+    assert f"{path} was searched with space.linear_skip = false, and this run has true" in capsys.readouterr().err
 
 
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from recsys_nas import cli
 from recsys_nas.config import Config, ConfigError, from_mapping, load_config, to_toml
 from recsys_nas.cost import dense_flops, expected_dense_flops
 from recsys_nas.search.aggregate import aggregate_run
+from recsys_nas.search.day_results import settings_of_a_day
 from recsys_nas.space import Architecture, Block, Gate, SearchSpace, SpaceRules, load_architecture
 
 SPACE = SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), ("linear", "fm"), ("embedded_fc",)))
@@ -247,3 +248,14 @@ def test_the_verb_warns_of_decoys_drift_and_days_that_keep_nothing(run: Path, ca
 def test_set_without_out_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["aggregate", str(run), "--set", "search.aggregation=majority"]) == cli.USER_ERROR
     assert "--set goes with --out" in capsys.readouterr().err
+
+
+def test_days_of_another_run_are_joined_where_their_settings_are_the_same(run: Path) -> None:
+    config = load_config(run / "config.toml")
+    for day in DAYS:
+        path = day_file(run, day)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": settings_of_a_day(config)}))
+    aggregate_run(run, config=load_config(run / "config.toml", ["search.threshold=0.7", "embedding.plan=plan.json", "retrain.epochs=3"]))
+    other = load_config(run / "config.toml", ["search.cost_weight=0.5"])
+    with pytest.raises(ConfigError, match=r"day=00/alphas.json was searched with search.cost_weight = 0.01, and this run has 0.5"):
+        aggregate_run(run, config=other)
