@@ -122,10 +122,6 @@ class Policy(nn.Module):
         spread[:, torch.isfinite(self.logits)] = encodings
         return spread
 
-    def log_probability(self, values: Tensor) -> Tensor:
-        """Of options `[N, choices]`: `[N]`."""
-        return torch.log_softmax(self.logits, dim=1).expand(len(values), -1, -1).gather(2, values.unsqueeze(2)).sum((1, 2))
-
 
 class LearntPaths(nn.Module):
     """Rankitect's one-shot (Wen et al., 2023): a policy samples each step's path, and learns at once from its reward on the

@@ -95,7 +95,6 @@ def test_reinforce_moves_logits_by_the_formula() -> None:
     assert policy.logits[:, 0].tolist() == pytest.approx([2.0 * 0.5 * (1 - 1 / n) for n in size.tolist()])
     assert policy.logits[:, 1].tolist() == pytest.approx([-2.0 * 0.5 / n for n in size.tolist()])
     assert torch.allclose(policy.probabilities().sum(1), torch.ones(len(size)))
-    assert torch.allclose(policy.log_probability(values)[0], policy.probabilities()[:, 0].log().sum())
 
 
 def test_a_temperature_divides_the_logits_that_reinforce_measures_probabilities_at() -> None:
