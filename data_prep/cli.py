@@ -76,7 +76,6 @@ def _add_synth(verbs: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _synth(arguments: argparse.Namespace) -> int:
-    from data_prep.pool import default_workers
     from data_prep.synth import SynthParameters, finished_truth, synthesise
 
     start = time.monotonic()
@@ -86,7 +85,7 @@ def _synth(arguments: argparse.Namespace) -> int:
     if truth is not None:
         print(f"already there: {rows}; nothing to do")
     else:
-        truth = synthesise(arguments.out, parameters, arguments.workers or default_workers())
+        truth = synthesise(arguments.out, parameters, _workers(arguments))
         print(f"made {rows} in {time.monotonic() - start:.1f} s")
     best = ", ".join(f"{figures['auc']:.4f} up to order {order}" for order, figures in truth["bayes_by_order"].items())
     print(f"best possible on day {truth['bayes']['day']}: log loss {truth['bayes']['logloss']:.4f}, AUC {best}")
@@ -134,13 +133,14 @@ def _add_rules(verb: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from data_prep.inputs import find_logs
-    from data_prep.pool import default_workers
     from data_prep.prepare import prepare, require_work
 
     if arguments.stage:
         return _run_stage(arguments)
+    if arguments.day is not None:
+        raise DataError(f"--day {arguments.day} goes with --stage count or shards; for some days only, name their files as --input")
     start = time.monotonic()
-    options, workers = options_of(arguments), arguments.workers or default_workers()
+    options, workers = options_of(arguments), _workers(arguments)
     logs = find_logs(arguments.input)
     if arguments.resume:
         require_work(arguments.out)
@@ -155,9 +155,10 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     from data_prep import stages
     from data_prep.inputs import find_logs
     from data_prep.job_progress import JobProgress
-    from data_prep.pool import default_workers
 
-    root, options, workers, day = arguments.out, options_of(arguments), arguments.workers or default_workers(), arguments.day
+    root, options, workers, day = arguments.out, options_of(arguments), _workers(arguments), arguments.day
+    if arguments.resume:
+        raise DataError("--resume goes without --stage: each stage goes on with what is there")
     if (day is None) != (arguments.stage not in (stages.COUNT, stages.SHARDS)):
         raise DataError(
             f"--stage {arguments.stage} {'needs the --day it is for' if day is None else 'is one for all days: leave out --day'}"
@@ -173,6 +174,14 @@ def _run_stage(arguments: argparse.Namespace) -> int:
         stage = stages.count if arguments.stage == stages.COUNT else stages.shards
         stage(root, options, day, JobProgress(root, arguments.stage, stages.planned_day(root, day)), workers)
     return 0
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    from data_prep.pool import default_workers
+
+    if arguments.workers < 0:
+        raise DataError(f"--workers {arguments.workers}: must be 0, for all cores, or more")
+    return int(arguments.workers) or default_workers()
 
 
 def parse_run(words: Sequence[str]) -> argparse.Namespace:

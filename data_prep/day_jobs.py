@@ -126,7 +126,7 @@ class _Reading:
     def sources(self, encoding: Encoding) -> Iterator[RowSource]:
         """Each file opened; a remote one is fetched into the day's folder for as long as it is read."""
         for file in self._task.source.files:
-            self.quarantine.begin(file)
+            self.quarantine.begin(self._task.source.named(file))
             with (
                 local_log(file, self._folder) as local,
                 self._task.options.format.open(local, self._task.source.day, encoding, self._task.threads) as self._source,

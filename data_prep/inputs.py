@@ -53,6 +53,10 @@ class DaySource:
     def size(self) -> int:
         return sum(file.size for file in self.files)
 
+    def named(self, file: LogFile) -> LogFile:
+        """The log that one of `files` was made from, as the user named it; where that is not known, the file."""
+        return dict(zip(self.files, self.origin, strict=True)).get(file, file) if len(self.files) == len(self.origin) else file
+
     def __str__(self) -> str:
         others = f" and {len(self.origin) - 1} more" if len(self.origin) > 1 else ""
         return f"{self.origin[0]}{others}"
@@ -74,7 +78,7 @@ def days_by_name(logs: Iterable[LogFile], day_of: Callable[[str], int]) -> tuple
     """
     by_day: dict[int, dict[str, LogFile]] = {}
     for log in logs:
-        bare = str(log.path.with_suffix("") if log.path.suffix in COMPRESSED_SUFFIXES else log.path)
+        bare = str(log).removesuffix(log.path.suffix) if log.path.suffix in COMPRESSED_SUFFIXES else str(log)
         same_day = by_day.setdefault(day_of(log.path.name), {})
         if bare in same_day:
             raise DataError(f"{same_day[bare]} and {log} are the same log twice: name one of them")

@@ -18,8 +18,8 @@ CRITEO = "criteo"
 MODULO, FREQUENCY = "modulo", "frequency"
 HASHES = (MODULO, FREQUENCY)
 DEFAULT_BUCKETS, DEFAULT_THRESHOLD = 10_000, 3
-MAX_ROWS = (1 << 31) - 1
-"""Ids are 32-bit."""
+LEAST_ROWS, MAX_ROWS = 2, (1 << 31) - 1
+"""Of a table: one for missing cells and one for ids; ids are 32-bit."""
 
 
 def read_schema(name: str, buckets: int) -> tuple[Schema, LogFormat, str]:
@@ -63,6 +63,9 @@ class PrepareOptions:
         if self.threshold < 1:
             raise DataError(f"threshold = {self.threshold}: must be above 0; 1 keeps every id")
         dense_transform(self.dense)
+        for feature in self.schema.categorical:
+            if not LEAST_ROWS <= feature.num_embeddings <= MAX_ROWS:
+                raise DataError(f"{feature.name}: buckets = {feature.num_embeddings}: must lie between {LEAST_ROWS} and {MAX_ROWS:,}")
 
     @property
     def by_frequency(self) -> bool:

@@ -64,7 +64,8 @@ class SplitTask:
 def split_by_day(logs: Sequence[LogFile], format: TableFormat, root: Path, workers: int) -> tuple[DaySource, ...]:
     """The days of all logs, in order; those that are not finished in `root` have files with their rows in its work folder.
 
-    What was divided before is not divided again. Raises DataError for an unusable log and when the disk is too small.
+    What was divided before is not divided again. Raises DataError for an unusable log, when no log has a row, and when the
+    disk is too small.
     """
     tasks = [SplitTask(log, format, root) for log in logs]
     with exclusive(root):
@@ -79,7 +80,10 @@ def split_by_day(logs: Sequence[LogFile], format: TableFormat, root: Path, worke
             write_json(
                 root / SPLIT, {task.key: {"name": str(task.log), "days": days_of[task.key]} for task in tasks} | _others(root, tasks)
             )
-    return tuple(_day_source(day, tasks, days_of) for day in sorted({day for task in tasks for day in days_of[task.key]}))
+    days = sorted({day for task in tasks for day in days_of[task.key]})
+    if not days:
+        raise DataError(f"no row in {logs[0]}{f' and {len(logs) - 1} more' if len(logs) > 1 else ''}: name files that hold some")
+    return tuple(_day_source(day, tasks, days_of) for day in days)
 
 
 def split_log(task: SplitTask, report: Report) -> list[int]:

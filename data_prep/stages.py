@@ -56,8 +56,10 @@ def plan(root: Path, logs: Sequence[LogFile], options: PrepareOptions, workers: 
 
 
 def count(root: Path, options: PrepareOptions, day: int, report: Report, threads: int = 1) -> None:
-    """Tally the keys of one day of the plan."""
+    """Tally the keys of one day of the plan, unless the vocabulary that they are for is there."""
     source = planned_day(root, day)
+    if (root / VOCABULARY).exists():
+        return
     with exclusive_day(root, _day_lock(root, day)):
         remove_unfinished(root, day)
         if not is_counted(root, source, options):

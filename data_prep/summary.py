@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.drift import SAMPLE_ROWS, ColumnDrift, drift
+from data_prep.errors import DataError
 from data_prep.shards import DayEntry, Manifest, open_manifest, open_part
 
 FIRST_ROWS = 3
@@ -25,6 +26,8 @@ def summarise(root: Path, day: int | None) -> Iterator[str]:
     Raises DataError when there are no shards, or not that day.
     """
     manifest = open_manifest(root)
+    if not manifest.days:
+        raise DataError(f"{root} holds no day")
     chosen = manifest.day(manifest.days[0].day if day is None else day)
     schema = manifest.schema
     jagged = f", {len(schema.jagged)} jagged" if schema.jagged else ""

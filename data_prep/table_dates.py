@@ -16,6 +16,7 @@ from data_prep.table_schema import DayRule, TableSchema
 from data_prep.tables import Faults, as_text, cast_or_null, nulls, numbers
 
 MICROSECONDS = 1_000_000
+NAIVE = pa.timestamp("us")
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,23 @@ def _days(cells: pa.Array, rule: DayRule) -> NDArray[np.float64]:
 
 
 def _times(cells: pa.Array, pattern: str) -> pa.Array:
-    """timestamp[us] in UTC, null where a cell is none."""
-    naive, zoned = pa.timestamp("us"), pa.timestamp("us", "UTC")
+    """timestamp[us] in UTC, null where a cell is none; nanoseconds are cut off."""
+    if pattern != "iso" and pa.types.is_integer(cells.type):  # 20240301, say, which CSV has as text
+        cells = cells.cast(pa.string())
     if pa.types.is_string(cells.type):
-        if pattern != "iso":
-            return pa_compute.strptime(cells, pattern, "us", error_is_null=True).cast(naive)
-        times = cast_or_null(cells, naive)
-        left = times.is_null()
-        return times.fill_null(cast_or_null(pa_compute.if_else(left, cells, None), zoned).cast(naive)) if left.true_count else times
-    if pa.types.is_temporal(cells.type):
-        return cast_or_null(cells, naive)
-    return pa.nulls(len(cells), naive)
+        return _iso_times(cells) if pattern == "iso" else pa_compute.strptime(cells, pattern, "us", error_is_null=True).cast(NAIVE)
+    if pa.types.is_timestamp(cells.type):
+        return cells.cast(NAIVE, safe=False)
+    return cast_or_null(cells, NAIVE) if pa.types.is_temporal(cells.type) else pa.nulls(len(cells), NAIVE)
+
+
+def _iso_times(cells: pa.Array) -> pa.Array:
+    """Texts with and without a zone, with microseconds, as most have, and with nanoseconds."""
+    times = cast_or_null(cells, NAIVE)
+    for unit, zone in (("us", "UTC"), ("ns", None), ("ns", "UTC")):
+        left = pa_compute.and_(times.is_null(), cells.is_valid())
+        if not left.true_count:
+            break
+        more = cast_or_null(pa_compute.if_else(left, cells, None), pa.timestamp(unit, zone))
+        times = times.fill_null(more.cast(NAIVE, safe=False))
+    return times

@@ -317,7 +317,12 @@ class _SplitFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._source = pa.OSFile(str(path))
-        self._file = pa_ipc.open_file(self._source)
+        try:
+            self._file = pa_ipc.open_file(self._source)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{path} is a damaged Arrow file ({error}): fetch it again") from error
+        if LINE not in self._file.schema.names:
+            raise DataError(f"{path} is an Arrow file: write its table as Parquet or CSV")
 
     @property
     def position(self) -> int:

@@ -71,7 +71,7 @@ def day_of_name(name: str, rule: DayRule) -> int:
             raise DataError(f"{name}: the schema's day.files has {', '.join(rule.files)}; add {bare!r}, or leave the file out of --input")
         return rule.files[bare]
     found = re.search(rule.pattern, name)
-    if found is None:
+    if found is None or found[1] is None:
         raise DataError(f"{name}: no day in its name, by the pattern {rule.pattern!r}; say in the schema's [day] where the day stands")
     return _day(found[1], name, rule)
 

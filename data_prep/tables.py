@@ -1,7 +1,8 @@
 """A table of one's own as a log format: cells checked and turned into labels, numbers and keys, a batch of columns at a time.
 
-The same cell becomes the same key in CSV and in Parquet: `string` hashes its text (a Parquet integer's in decimal), `integer`
-takes its value (negative ones as two's complement), `hex` that of its digits.
+The same text or integer becomes the same key in CSV and in Parquet: `string` hashes its text (a Parquet integer's in decimal; a
+number with a fraction and a truth value as Arrow spells them, which whoever wrote a CSV may not have), `integer` takes its value
+(negative ones as two's complement), `hex` that of its digits.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def check(rows: Rows, table: TableSchema, dense: DenseTransform) -> Checked:
         faults.mark(wrong, *_KEY_FAULTS[table.key_type(column)](name))
         keys.append(found)
     for name, sequence in table.sequence.items():
-        lists = _lists(rows.cells.column(name), sequence, table.csv.missing)
+        lists, unreadable = _lists(rows.cells.column(name), sequence, table.csv.missing)
+        faults.mark(unreadable, Fault.NOT_KEY, f"{name} is not a list or a text")
         found, wrong = _keys(lists.flatten(), table.key_type(sequence))
         lengths = pa_compute.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
         of_row = np.zeros(len(lengths), np.bool_)
@@ -201,17 +203,22 @@ def _keys(cells: pa.Array, kind: KeyType) -> tuple[Keys, NDArray[np.bool_]]:
     return Keys(hash_texts(data, offsets), missing), failed
 
 
-def _lists(cells: pa.Array, column: SequenceColumn, missing: Sequence[str]) -> pa.Array:
-    """Lists of cells as they are, or texts split at the separator; elements spelled as missing ones are null."""
+def _lists(cells: pa.Array, column: SequenceColumn, missing: Sequence[str]) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Lists of cells as they are, or texts split at the separator, and bool [R] where a cell is neither; texts and elements spelled as
+    missing ones are null."""
     if pa.types.is_list(cells.type):
-        return cells
+        return cells, np.zeros(len(cells), np.bool_)
     if pa.types.is_large_list(cells.type) or pa.types.is_fixed_size_list(cells.type):
-        return cells.cast(pa.list_(cells.type.value_type))
-    lists = pa_compute.split_pattern(cast_or_null(as_text(cells), pa.string()), column.separator)
-    elements = lists.values
-    spelled = pa_compute.is_in(elements, pa.array(missing, pa.string()))
-    elements = pa_compute.if_else(spelled, pa.scalar(None, pa.string()), elements)
-    return pa.ListArray.from_arrays(lists.offsets, elements, mask=lists.is_null())
+        return cells.cast(pa.list_(cells.type.value_type)), np.zeros(len(cells), np.bool_)
+    texts = cast_or_null(as_text(cells), pa.string())
+    unreadable = nulls(texts) & ~nulls(cells)
+    lists = pa_compute.split_pattern(_without(texts, missing), column.separator)
+    return pa.ListArray.from_arrays(lists.offsets, _without(lists.values, missing), mask=lists.is_null()), unreadable
+
+
+def _without(texts: pa.Array, missing: Sequence[str]) -> pa.Array:
+    """The texts, null where one is spelled as a missing one."""
+    return pa_compute.if_else(pa_compute.is_in(texts, pa.array(missing, pa.string())), pa.scalar(None, pa.string()), texts)
 
 
 def _cut(column: Keys, sequence: SequenceColumn) -> Keys:
@@ -267,6 +274,13 @@ def nulls(cells: pa.Array) -> NDArray[np.bool_]:
 
 def _text(cells: pa.RecordBatch, row: int) -> str:
     """How a row of cells begins, for a person to find it by."""
-    values = (column[row].as_py() for column in cells.columns)
+    values = (_plain(column[row]) for column in cells.columns)
     texts = (value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in values)
     return ",".join("" if text is None else str(text) for text in texts)[:MAX_QUOTED_BYTES]
+
+
+def _plain(cell: pa.Scalar) -> Any:
+    try:
+        return cell.as_py()
+    except ValueError:  # a time with nanoseconds, which Python's have not
+        return repr(cell)

@@ -56,13 +56,15 @@ class QuantisationError:
 
 
 def quantise(weights: Tensor, dtype: ElementType) -> Tensor:
-    """Float32 `[R, D]` -> uint8 `[R, row_bytes(D, dtype)]`. Raises ValueError for a `dtype` of no serving form, or an odd D in 4 bits."""
+    """Float32 `[R, D]` -> uint8 `[R, row_bytes(D, dtype)]`. Raises ValueError for a `dtype` of no serving form, or rows of no whole
+    number of two bytes, which fbgemm's kernels need: D must be a multiple of 4 in 4 bits, of 2 in 8."""
     if dtype not in BITS:
         raise ValueError(f"dtype = {dtype!r}: tables are served as one of {', '.join(BITS)}")
     if dtype == "float16":
         return weights.half().view(torch.uint8)
-    if weights.shape[1] * BITS[dtype] % 8:
-        raise ValueError(f"rows of {weights.shape[1]} elements do not fill whole bytes in {dtype}; use an even embedding.dim, or int8")
+    if weights.shape[1] * BITS[dtype] % 16:
+        multiple = 16 // BITS[dtype]
+        raise ValueError(f"embedding.dim = {weights.shape[1]}: in {dtype} it must be a multiple of {multiple}; choose another dtype")
     return torch.ops.fbgemm.FloatOrHalfToFusedNBitRowwiseQuantizedSBHalf(weights, BITS[dtype])
 
 

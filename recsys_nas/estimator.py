@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -21,6 +23,7 @@ import pyarrow.parquet as pa_parquet
 from numpy.typing import NDArray
 
 from data_prep.atomic import write_text
+from data_prep.command_line import did_you_mean
 from data_prep.errors import DataError
 from data_prep.inputs import find_logs
 from data_prep.options import DEFAULT_BUCKETS, PrepareOptions
@@ -28,19 +31,21 @@ from data_prep.prepare import prepare
 from data_prep.shards import Manifest, open_manifest
 from data_prep.table_format import TableFormat
 from data_prep.table_schema import DayRule, TableSchema
-from recsys_nas.config import load_config
+from recsys_nas.config import ConfigError, load_config
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import process_group
 from recsys_nas.jobs.retrain import retrain, seeds_of
 from recsys_nas.jobs.search_day import search_day
+from recsys_nas.judged_days import check_judged_days
 from recsys_nas.provenance import write_provenance
 from recsys_nas.report.page import write_report
 from recsys_nas.report.records import FOUND, Record, read_record
 from recsys_nas.report.results import write_results
 from recsys_nas.search.combine_days import combine_run
-from recsys_nas.serving.quantised import trained_model
+from recsys_nas.serving.quantised import CPU, trained_model
 from recsys_nas.space import Architecture, load_architecture
 from recsys_nas.training.trainer import predict
+from recsys_nas.zoo.catalogue import RUN_MODELS
 
 PART_ROWS = 1 << 19
 
@@ -71,6 +76,7 @@ class ArchitectureSearch:
             raise DataError(f"the table holds day {days[0]} only: two are needed, one to search and train on and one to judge")
         self._start(days)
         run = Run.open(self.folder)
+        self._check(run)
         with self._words_in_a_log(), process_group(run.collective_timeout) as ranks:
             for day in days[:-1]:
                 search_day(run, day, ranks)
@@ -81,6 +87,15 @@ class ArchitectureSearch:
         write_results(self.folder)
         write_report(self.folder)
         return self
+
+    @staticmethod
+    def _check(run: Run) -> None:
+        """Raises ConfigError before the search for what only trainings would find after it."""
+        check_judged_days(run.config, run.manifest)
+        known = (*RUN_MODELS, *run.config.retrain.sizes)
+        for model in run.config.retrain.models:
+            if model not in known:
+                raise ConfigError(f"retrain.models: there is no {model!r}; {did_you_mean(model, known)}")
 
     @property
     def architecture(self) -> Architecture:
@@ -98,11 +113,12 @@ class ArchitectureSearch:
         The table needs neither label nor day. Raises DataError when it lacks another column or has a row that cannot be read.
         """
         run = Run.open(self.folder)
+        self._of_this_schema(run.manifest)
         with self._as_shards(table) as (root, manifest), process_group(run.collective_timeout) as ranks:
             model = trained_model(run, FOUND, run.config.retrain.seeds[0])
             given = dataclasses.replace(run, shards=root, manifest=manifest)
             reader = given.reader([0], ranks, run.config.retrain.batch_size, shuffle_seed=None)
-            clicks = predict(model, reader, ranks.device)[0].numpy().astype(np.float32)
+            clicks = predict(model, reader, CPU)[0].numpy().astype(np.float32)
         return np.stack([1 - clicks, clicks], axis=1)
 
     def _shards(self, table: Any) -> Manifest:
@@ -114,13 +130,22 @@ class ArchitectureSearch:
             pa_parquet.write_table(_arrow(table), path)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if not fingerprint.exists():
+            if not (root / "manifest.json").exists():
                 write_text(fingerprint, digest)
+                shutil.rmtree(root, ignore_errors=True)  # days of a table that was refused, perhaps
+                _prepare(path, root, self.schema)
             elif fingerprint.read_text(encoding="utf-8") != digest:
                 raise DataError(f"{self.folder} is the folder of another table: give this one a folder of its own")
-            if not (root / "manifest.json").exists():
-                _prepare(path, root, self.schema)
-        return open_manifest(root)
+        return self._of_this_schema(open_manifest(root))
+
+    def _of_this_schema(self, manifest: Manifest) -> Manifest:
+        """The manifest. Raises DataError where it is by other rules than the schema's: ids would mean other things than were learnt."""
+        mine, there = _options(self.schema), manifest.parameters
+        other = [name for name, value in mine.parameters.items() if there.get(name) != value]
+        if other or manifest.schema != mine.schema:
+            what = f"{other[0]} differs" if other else "columns or their sizes differ"
+            raise DataError(f"{self.folder} was made by another schema ({what}): give that one, or take a folder of its own")
+        return manifest
 
     @contextmanager
     def _as_shards(self, table: Any) -> Iterator[tuple[Path, Manifest]]:
@@ -182,6 +207,14 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _prepare(path: Path, root: Path, schema: TableSchema) -> Manifest:
     """Shards of a Parquet file in `root`. Raises DataError for a row that cannot be read: none may be left out."""
-    layout = TableFormat(schema)
-    options = PrepareOptions(schema.schema(DEFAULT_BUCKETS), DEFAULT_BUCKETS, PART_ROWS, 0.0, layout, schema.dense_transform)
-    return prepare(root, layout.days(find_logs([str(path)]), root, 1), options, 1)[0]
+    options = _options(schema)
+    try:
+        return prepare(root, options.format.days(find_logs([str(path)]), root, 1), options, 1)[0]
+    except DataError as error:
+        # The file is ours and will be gone, and the option that the line names is that of a command.
+        said = str(error).partition("; see ")[0]
+        raise DataError(re.sub(r"line (\d+) of \S+:", r"row \1 of the table:", said)) from error
+
+
+def _options(schema: TableSchema) -> PrepareOptions:
+    return PrepareOptions(schema.schema(DEFAULT_BUCKETS), DEFAULT_BUCKETS, PART_ROWS, 0.0, TableFormat(schema), schema.dense_transform)

@@ -13,7 +13,7 @@ from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.judged_days import check_both_classes
-from recsys_nas.serving.quantised import trained_model
+from recsys_nas.serving.quantised import CPU, trained_model
 from recsys_nas.training.metrics import Quality, calibration_bins, judge
 from recsys_nas.training.roc import Roc
 from recsys_nas.training.trainer import predict
@@ -37,7 +37,7 @@ def evaluate(run: Run, model: str, seed: int, days: Sequence[int], ranks: Ranks)
     for day in days:
         check_both_classes("--days", [day], run.manifest)
     trained = trained_model(run, model, seed)
-    rocs = [Roc.of(*predict(trained, run.reader([day], ranks, run.config.retrain.batch_size, None), ranks.device)) for day in days]
+    rocs = [Roc.of(*predict(trained, run.reader([day], ranks, run.config.retrain.batch_size, None), CPU)) for day in days]
     together = Roc.merge(rocs)
     record = {
         "format_version": FORMAT_VERSION,

@@ -26,17 +26,19 @@ from recsys_nas.training.metrics import paired_difference, quality
 from recsys_nas.training.trainer import predict
 
 FORMAT_VERSION = 1
+CPU = torch.device("cpu")
+"""Where `trained_model` puts a model, and so where it is to be asked."""
 
 
 def trained_model(run: Run, model: str, seed: int) -> CtrModel:
     """A retrained model, unsharded and on the CPU, whatever plan and ranks trained it. Needs a process group of one.
 
-    Raises ConfigError when it has not been trained.
+    Raises ConfigError when it has not been trained, or its last checkpoint is damaged.
     """
-    tables = embedding_tables(run.schema, run.config.embedding).to_empty(device=torch.device("cpu"))
+    tables = embedding_tables(run.schema, run.config.embedding).to_empty(device=CPU)
     trained = CtrModel(tables, list(table_rows(run.schema, run.config.embedding)), build_network(run, model))
     folder = run.folder / "retrain" / model / f"seed={seed}"
-    if not (folder / "result.json").exists() or not Checkpointer(folder / "checkpoint", Retention(0)).load_weights(trained):
+    if not (folder / "result.json").exists() or not Checkpointer(folder / "checkpoint", Retention(0)).load_final_weights(trained):
         raise ConfigError(f"{folder} holds no trained model; run `recsys-nas retrain {run.folder} --model {model}`")
     return trained.eval()
 
@@ -45,14 +47,14 @@ def quantise_model(run: Run, model: str, seed: int, dtypes: Sequence[ElementType
     """Write the tables of a trained model in each of `dtypes` and return what is in their `report.json`."""
     trained = trained_model(run, model, seed)
     reader = run.reader([run.config.data.test_day], ranks, run.config.retrain.batch_size, shuffle_seed=None)
-    as_trained, labels = predict(trained, reader, ranks.device)
+    as_trained, labels = predict(trained, reader, CPU)
     reports = []
     for dtype in dtypes:
         tables, errors = quantise_tables(trained.tables, dtype)
         folder = run.folder / "serving" / model / f"seed={seed}" / dtype
         save_tables(folder / "tables", tables)
         served = CtrModel(serving_collection(tables), trained.names, trained.network).eval()
-        as_served, _ = predict(served, reader, ranks.device)
+        as_served, _ = predict(served, reader, CPU)
         report = {"format_version": FORMAT_VERSION, "model": model, "seed": seed, "dtype": dtype}
         report |= _sizes(run, dtype, tables, errors) | _losses(as_trained, as_served, labels)
         write_json(folder / "report.json", report)

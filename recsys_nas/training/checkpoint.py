@@ -100,6 +100,19 @@ class Checkpointer:
         _fill({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint, prefix="model.")
         return True
 
+    def load_final_weights(self, model: nn.Module) -> bool:
+        """Fill `model`, not sharded, with the weights of the newest checkpoint, where a finished training ended; False when there is none.
+
+        Raises ConfigError when it is damaged: the one before it is of a training half done.
+        """
+        checkpoint = next(iter(on_first_rank(self._newest_first)), None)
+        if checkpoint is None:
+            return False
+        if faults := _faults(checkpoint):
+            raise ConfigError(f"{checkpoint} is damaged ({faults[0]}); remove {self.folder.parent} and train again")
+        _fill({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint, prefix="model.")
+        return True
+
     def _newest_whole(self) -> Path | None:
         for checkpoint in on_first_rank(self._newest_first):
             faults = _faults(checkpoint)
@@ -122,7 +135,7 @@ class Checkpointer:
             shutil.rmtree(side, ignore_errors=True)
             side.mkdir(parents=True)
         dist.barrier()
-        dcp.save(job.tensors(), storage_writer=TensorWriter(side / _TENSORS))
+        _write_tensors(job.tensors(), side)
         if dist.get_rank() == 0:
             finite = {name: value for name, value in (figures or {}).items() if math.isfinite(value)}
             write_json(side / _STATE, {"format_version": FORMAT_VERSION, "step": step, "figures": finite, "values": job.values()})
@@ -183,11 +196,24 @@ def _figure(checkpoint: Path, name: str) -> float | None:
     return None if value is None else float(value)
 
 
+def _write_tensors(tensors: dict[str, Any], side: Path) -> None:
+    """Raises OSError, on every rank, when one of them cannot write; nothing is left behind then."""
+    try:
+        dcp.save(tensors, storage_writer=TensorWriter(side / _TENSORS))
+    except CheckpointException as error:  # a BaseException, raised on every rank
+        reason = str(next(iter(error.failures.values()))[0]).strip().splitlines()[0]
+        if dist.get_rank() == 0:
+            shutil.rmtree(side, ignore_errors=True)
+        raise OSError(f"{side}: the checkpoint cannot be written, is the disk full? ({reason})") from error
+
+
 def _fill(tensors: Mapping[str, Any], checkpoint: Path, prefix: str = "") -> dict[str, Any]:
     """Fill `tensors` in place, all those of the checkpoint whose names begin with `prefix`, and return them by their names there."""
     reader = TensorReader(checkpoint / _TENSORS)
     saved = {name: size for name, size in reader.sizes().items() if name.startswith(prefix)}
-    wanted = {_name_there(name, saved): tensor for name, tensor in tensors.items()}
+    named = {_name_there(name, saved): tensor for name, tensor in tensors.items()}
+    # A GPU has a random state that a checkpoint from CPUs knows nothing of; it stays as it was seeded.
+    wanted = {name: tensor for name, tensor in named.items() if name in saved or not name.startswith(RANDOM_STATE)}
     _check_sizes(saved, {name: _size(tensor) for name, tensor in wanted.items()}, str(checkpoint))
     try:
         dcp.load(wanted, storage_reader=reader)

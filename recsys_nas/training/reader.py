@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -208,12 +208,15 @@ class ShardReader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was saved. Raises ValueError when that reader's batches were others."""
         if state.get("batches") != self._mark:
-            raise ValueError("the saved place is one among other batches: days, batch size, shuffle seed and epochs must be as they were")
+            raise ValueError(
+                "the saved place is one among other batches: shards, days, batch size, shuffle seed and epochs must be as they were"
+            )
         self.position = int(state["position"])
 
-    @property
+    @cached_property
     def _mark(self) -> int:
-        mark = crc32(self._starts.tobytes(), self.options.batch_size)
+        files = [entry.sha256[name] for entry in self._entries for name in sorted(entry.sha256)]
+        mark = crc32("".join(files).encode(), crc32(self._starts.tobytes(), self.options.batch_size))
         return mark if self._shuffled is None else crc32(str(self.options.shuffle_seed).encode(), mark)
 
     def _load(self, index: int) -> Batch:

@@ -214,7 +214,10 @@ class Trainer:
 
     def _judged(self) -> dict[str, float]:
         """Loss over the rows seen since the last checkpoint, each scored before it was learnt from: what the best is chosen by."""
-        return {"loss": self._since_save.mean_loss} if self._since_save.rows else {}
+        if not self._since_save.rows:
+            return {}
+        ne = self._since_save.mean_ne
+        return {"loss": self._since_save.mean_loss} | ({} if ne is None else {"ne": ne})
 
     def _report(self, telemetry: Telemetry) -> None:
         if telemetry.window.rows:

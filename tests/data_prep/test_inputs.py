@@ -11,7 +11,7 @@ import zstandard
 
 from data_prep import inputs
 from data_prep.errors import DataError
-from data_prep.inputs import LogReader, find_days
+from data_prep.inputs import LogFile, LogReader, day_in_name, days_by_name, find_days
 
 TEXT = b"".join(b"line %d\n" % number for number in range(1000))
 
@@ -28,6 +28,13 @@ def test_days_are_sorted_by_number_and_a_file_named_twice_counts_once(tmp_path: 
     for name in ("day_10", "day_2", ".day_3.tmp", "_SUCCESS"):
         (tmp_path / name).touch()
     assert [file.day for file in find_days([f"{tmp_path}/*", f"{tmp_path}/day_2"])] == [2, 10]
+
+
+def test_logs_of_one_name_in_two_folders_of_a_store_are_two() -> None:
+    logs = [LogFile(Path("day_0.gz"), 5, f"s3://{bucket}/day_0.gz") for bucket in ("eu", "us")]
+    assert [str(log) for log in days_by_name(logs, day_in_name)[0].files] == ["s3://eu/day_0.gz", "s3://us/day_0.gz"]
+    with pytest.raises(DataError, match="are the same log twice"):
+        days_by_name([*logs, LogFile(Path("day_0"), 9, "s3://eu/day_0")], day_in_name)
 
 
 def test_each_bad_input_has_its_message(tmp_path: Path) -> None:

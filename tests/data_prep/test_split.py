@@ -70,6 +70,7 @@ def test_rows_go_to_their_day_in_order(days: list[list[int]], block: int, tmp_pa
 
 TIMES = [
     ("iso", ["2024-03-01", "2024-03-01 23:59:59.999", "2024-03-02T00:00:00Z", "2024-03-02T01:00:00+02:00"], [0, 0, 1, 0]),
+    ("iso", ["2024-03-01 23:59:59.123456789", "2024-03-02T00:00:00.000000001Z", "2024-03-02"], [0, 1, 1]),
     ("seconds", ["1709251200", "1709337599.5", "1709337600"], [0, 0, 1]),
     ("milliseconds", ["1709251200000", "1709337599999", "1709337600000"], [0, 0, 1]),
     ("%d/%m/%Y %H", ["01/03/2024 23", "02/03/2024 00"], [0, 1]),
@@ -97,13 +98,28 @@ def test_days_may_begin_at_another_hour(tmp_path: Path) -> None:
         pa.array([datetime.datetime(2024, 3, 1, 23), datetime.datetime(2024, 3, 3)], pa.timestamp("ns")),
         pa.array([datetime.datetime(2024, 3, 1, 23), datetime.datetime(2024, 3, 3)], pa.timestamp("ms", "Europe/Paris")),
         pa.array(["2024-03-01", "2024-03-03T12:00:00Z"], pa.large_string()),
+        pa.array([1709251200 * 10**9 + 1, 1709424000 * 10**9 + 999], pa.timestamp("ns")),
     ],
-    ids=["date", "timestamp", "zoned", "text"],
+    ids=["date", "timestamp", "zoned", "text", "nanoseconds"],
 )
 def test_parquet_times(times: pa.Array, tmp_path: Path) -> None:
     pa_parquet.write_table(pa.table({"id": [0, 1], "y": [0, 1], "t": times}), tmp_path / "a.parquet")
     run(tmp_path, tmp_path / "out", DayRule(column="t", first=FIRST), "a.parquet")
     assert ids_by_day(tmp_path / "out") == {0: [0], 2: [1]}
+
+
+def test_parquet_integers_spell_a_time_as_csv_does(tmp_path: Path) -> None:
+    times = pa.array([24030123, 24030300], pa.int64())
+    pa_parquet.write_table(pa.table({"id": [0, 1], "y": [0, 1], "t": times}), tmp_path / "a.parquet")
+    run(tmp_path, tmp_path / "out", DayRule(column="t", format="%y%m%d%H", first=FIRST), "a.parquet")
+    assert ids_by_day(tmp_path / "out") == {0: [0], 2: [1]}
+
+
+def test_a_bad_row_with_nanoseconds_is_quoted(tmp_path: Path) -> None:
+    times = pa.array([1709251200 * 10**9 + 1, 1709251200 * 10**9 + 1], pa.timestamp("ns"))
+    pa_parquet.write_table(pa.table({"id": [0, 1], "y": [7, 1], "t": times}), tmp_path / "a.parquet")
+    manifest, _ = run(tmp_path, tmp_path / "out", DayRule(column="t", first=FIRST), "a.parquet")
+    assert manifest.days[0].bad_rows == 1
 
 
 @pytest.mark.parametrize("block", [1, 20, 40, 64, 1 << 22])
@@ -137,6 +153,7 @@ def test_lines_without_a_day_are_bad_on_the_day_before_them(block: int, tmp_path
         ("id,y,t\n1,0,1709251200\n", "no line has a day; line 2: t is not a time"),
         ("id,y\n1,0\n", "has no column 't'"),
         ("", "a.csv is empty"),
+        ("id,y,t\n", "no row in .*a.csv: name files that hold some"),
         ("id,y,t\n" + "".join(f"{day},0,{FIRST + datetime.timedelta(day)}\n" for day in range(4)), "a.csv has rows of more than 3 days"),
     ],
 )

@@ -210,6 +210,21 @@ def test_a_bad_row_is_left_out_with_its_line(line: str, fault: str, reason: str,
     assert rows_of(parts) == rows_of(read(tmp_path / "good.csv")[0])
 
 
+def test_a_sequence_of_another_type_is_no_empty_list(tmp_path: Path) -> None:
+    table = TableSchema("y", (), {}, {"h": SequenceColumn(9)})
+    vectors = pa.array([{"size": 3}, None], pa.struct([("size", pa.int32())]))
+    pa_parquet.write_table(pa.table({"y": pa.array([1, 0]), "h": vectors}), tmp_path / "t.parquet")
+    _, bad, _ = read(tmp_path / "t.parquet", table)
+    assert [(row.line, row.fault.name, row.reason) for row in bad] == [(0, "NOT_KEY", "h is not a list or a text")]
+
+
+def test_a_list_spelled_as_missing_is_empty_in_both(tmp_path: Path) -> None:
+    table = TableSchema("y", (), {}, {"h": SequenceColumn(9)})
+    (tmp_path / "a.csv").write_text("y,h\n1,a|b\n0,\n")
+    pa_parquet.write_table(pa.table({"y": pa.array([1, 0]), "h": pa.array(["a|b", ""])}), tmp_path / "a.parquet")
+    assert rows_of(read(tmp_path / "a.csv", table)[0]) == rows_of(read(tmp_path / "a.parquet", table)[0])
+
+
 def test_parquet_rows_that_are_wrong(tmp_path: Path) -> None:
     table = TableSchema("y", ("x",), {"k": SparseColumn(type="integer")}, dense_transform="none")
     columns = {
@@ -241,6 +256,14 @@ def test_a_line_beyond_the_limit_is_bad_and_the_others_are_read(tmp_path: Path, 
     assert lines == 5
 
 
+def arrow_file() -> bytes:
+    table, out = pa.table({"clicked": [0, 1]}), pa.BufferOutputStream()
+    with pa.ipc.new_file(out, table.schema) as file:
+        file.write_table(table)
+    data: bytes = out.getvalue().to_pybytes()
+    return data
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -252,6 +275,8 @@ def test_a_line_beyond_the_limit_is_bad_and_the_others_are_read(tmp_path: Path, 
         ("a.csv.zst", zstandard.compress(HEADER.encode() + b"\n" + b"1,1,1,a,f,1,x\n" * 999)[:-20], "damaged or cut off"),
         ("a.parquet", b"PAR1" + b"\0" * 100, "a.parquet is damaged or cut off"),
         ("a.csv", b'"clicked,price\n', "its first line is no header"),
+        ("a.arrow", b"ARROW1\0\0 and no more", "a.arrow is a damaged Arrow file"),
+        ("a.arrow", arrow_file(), "a.arrow is an Arrow file: write its table as Parquet or CSV"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(name: str, data: bytes, message: str, tmp_path: Path) -> None:
@@ -344,6 +369,7 @@ def test_the_day_of_a_name(rule: DayRule, name: str, day: int) -> None:
         (DayRule(), "train.csv", "no day in its name"),
         (DayRule(files={"train": 0}), "valid.csv", "day.files has train; add 'valid'"),
         (DayRule(pattern=r"-(\w+)"), "a-b.csv", "its day 'b' is not a number"),
+        (DayRule(pattern=r"clicks(?:_(\d+))?"), "clicks.csv", "no day in its name"),
         (DayRule(pattern=r"-(\w+)", first=datetime.date(2024, 2, 28)), "a-20241399.csv", "is not a date"),
         (DayRule(pattern=r"-(\w+)", first=datetime.date(2024, 2, 28)), "a-20240227.csv", "is day -1, counted from"),
     ],

@@ -81,8 +81,10 @@ def test_saved_tables_are_looked_up_the_same(dtype: ElementType, tmp_path: Path)
 def test_what_cannot_be_quantised_is_named() -> None:
     with pytest.raises(ValueError, match="dtype = 'float32': tables are served as one of float16, int8, int4"):
         quantise(torch.zeros(2, 4), "float32")
-    with pytest.raises(ValueError, match="rows of 5 elements do not fill whole bytes in int4"):
-        quantise(torch.zeros(2, 5), "int4")
+    with pytest.raises(ValueError, match=r"embedding.dim = 10: in int4 it must be a multiple of 4"):
+        quantise(torch.zeros(2, 10), "int4")
+    with pytest.raises(ValueError, match=r"embedding.dim = 5: in int8 it must be a multiple of 2"):
+        quantise(torch.zeros(2, 5), "int8")
 
 
 def _drop_file(folder: Path) -> None:

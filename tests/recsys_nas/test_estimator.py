@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 
 from data_prep.errors import DataError
 from data_prep.table_schema import DayRule, SparseColumn, TableSchema
+from recsys_nas.config import ConfigError
 from recsys_nas.estimator import ArchitectureSearch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +98,40 @@ def test_a_folder_is_for_one_table(fitted: ArchitectureSearch) -> None:
     other = clicks() | {"price": np.zeros(ROWS)}
     with pytest.raises(DataError, match="folder of another table"):
         again.fit(other)
+
+
+def test_a_folder_is_for_one_schema(fitted: ArchitectureSearch) -> None:
+    """Ids by another number of buckets would all be valid, and mean nothing to the model."""
+    sparse = {"user": SparseColumn(buckets=10), "shop": SparseColumn(buckets=20)}
+    other = ArchitectureSearch(fitted.folder, dataclasses.replace(SCHEMA, sparse=sparse), SMALL)
+    with pytest.raises(DataError, match="was made by another schema"):
+        other.fit(clicks())
+    with pytest.raises(DataError, match="was made by another schema"):
+        other.predict_proba(clicks())
+
+
+def test_a_table_that_was_refused_may_be_mended(tmp_path: Path) -> None:
+    search = ArchitectureSearch(tmp_path / "clicks", SCHEMA, SMALL)
+    price = [str(value) for value in clicks()["price"]]  # type: ignore[attr-defined]
+    price[7] = "dear"
+    with pytest.raises(DataError, match=r"the first at row 8 of the table: price is not a number$"):
+        search._shards(clicks() | {"price": price})
+    assert len(search._shards(clicks()).days) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "table", "said"),
+    [
+        (["retrain.models=['dcnv3']"], {}, "retrain.models: there is no 'dcnv3'; did you mean 'dcnv2'?"),
+        ([], {"clicked": np.arange(ROWS) < 2 * ROWS // 3}, "data.test_day: day 2 of the data hold 500 rows, and rows without a click only"),
+    ],
+)
+def test_what_trainings_would_find_is_told_before_the_search(
+    tmp_path: Path, settings: list[str], table: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        ArchitectureSearch(tmp_path / "clicks", SCHEMA, [*SMALL, *settings]).fit(clicks() | table)
+    assert not (tmp_path / "clicks" / "days").exists()
 
 
 def test_what_is_no_table_or_lacks_something_is_told(fitted: ArchitectureSearch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -19,7 +20,7 @@ from embeddings.config import EmbeddingConfig
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.training import checkpoint
-from recsys_nas.training.checkpoint import Checkpointer, Retention, read_state
+from recsys_nas.training.checkpoint import Checkpointer, Retention, _fill, read_state
 from recsys_nas.training.trainer import Trainer
 from tests.fabricated_shards import write_shards
 from tests.rank_processes import run_on_ranks
@@ -107,6 +108,50 @@ def test_the_newest_and_the_best_are_kept(shards: Path, ranks: Ranks, tmp_path: 
     assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["2", "5", "6"]
     assert trainer.checkpointer.best() == tmp_path / "step=00000002"
     assert Checkpointer(tmp_path, Retention(0)).best() is None
+
+
+def test_the_best_by_normalised_entropy_is_kept(shards: Path, ranks: Ranks, tmp_path: Path) -> None:
+    trainer = make_job(shards, tmp_path, EmbeddingConfig(dim=8), retention=Retention(5, last=1, best="ne"))
+    train(trainer, tmp_path)
+    assert trainer.checkpointer.best() is not None
+    assert read_state(trainer.checkpointer.best())["figures"]["ne"] > 0  # type: ignore[arg-type]
+
+
+def test_final_weights_are_those_of_the_newest_or_none(shards: Path, ranks: Ranks, tmp_path: Path) -> None:
+    """The checkpoint before a damaged one is of a training half done, and a reader renames nothing."""
+    trainer = make_job(shards, tmp_path, EmbeddingConfig(dim=8), retention=Retention(10, last=2))
+    train(trainer, tmp_path)
+    model = trainer.parts.model
+    assert Checkpointer(tmp_path, Retention(0)).load_final_weights(model)
+    assert not Checkpointer(tmp_path / "none", Retention(0)).load_final_weights(model)
+    flip(tmp_path / "step=00000020" / "tensors" / "__0_0.distcp")
+    with pytest.raises(ConfigError, match=r"step=00000020 is damaged .*train again"):
+        Checkpointer(tmp_path, Retention(0)).load_final_weights(model)
+    assert sorted(path.name for path in tmp_path.glob("*=*")) == ["step=00000010", "step=00000020"]
+
+
+def test_a_disk_that_fills_up_is_told_and_leaves_the_checkpoint_before(
+    shards: Path, ranks: Ranks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_job(shards, tmp_path, EmbeddingConfig(dim=8))
+    trainer.checkpointer.save(trainer.state, 1)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"writing-00000002: the checkpoint cannot be written, is the disk full\?"):
+        trainer.checkpointer.save(trainer.state, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step=00000001"]
+
+
+def test_a_gpu_goes_on_from_a_checkpoint_of_a_cpu(shards: Path, ranks: Ranks, tmp_path: Path) -> None:
+    """Its random state is not in there, and stays as it was seeded."""
+    trainer = make_job(shards, tmp_path, EmbeddingConfig(dim=8))
+    trainer.checkpointer.save(trainer.state, 1)
+    tensors = trainer.state.tensors() | {"rng.cuda.0": torch.zeros(16, dtype=torch.uint8)}
+    assert "rng.cpu.0" in _fill(tensors, tmp_path / "step=00000001")
+    assert "rng.cuda.0" not in _fill(tensors, tmp_path / "step=00000001")
 
 
 def truncate(path: Path) -> None:

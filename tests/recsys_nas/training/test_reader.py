@@ -154,6 +154,14 @@ def test_a_place_among_other_batches_is_refused(shards: tuple[Path, Manifest], c
         other.load_state_dict(state)
 
 
+def test_a_place_among_the_same_rows_of_other_data_is_refused(shards: tuple[Path, Manifest]) -> None:
+    """Both days have as many rows, in parts of the same sizes."""
+    options = ReaderOptions(32, CARDINALITIES, 0)
+    first, second = (ShardReader(*shards, [day], options) for day in (0, 1))
+    with pytest.raises(ValueError, match="among other batches: shards, days"):
+        second.load_state_dict(first.state_dict())
+
+
 def test_another_number_of_ranks_goes_on_from_the_same_place(shards: tuple[Path, Manifest]) -> None:
     whole = read(shards, shuffle_seed=5)
     batches = iter(whole)
