@@ -57,13 +57,19 @@ def _days(cells: pa.Array, rule: DayRule) -> NDArray[np.float64]:
 
 def _times(cells: pa.Array, pattern: str) -> pa.Array:
     """timestamp[us] in UTC, null where a cell is none; nanoseconds are cut off."""
-    if pattern != "iso" and pa.types.is_integer(cells.type):  # 20240301, say, which CSV has as text
-        cells = cells.cast(pa.string())
+    if pattern != "iso" and pa.types.is_integer(cells.type):
+        return _spelled_times(cells.cast(pa.string()), pattern)
     if pa.types.is_string(cells.type):
         return _iso_times(cells) if pattern == "iso" else pa_compute.strptime(cells, pattern, "us", error_is_null=True).cast(NAIVE)
     if pa.types.is_timestamp(cells.type):
         return cells.cast(NAIVE, safe=False)
     return cast_or_null(cells, NAIVE) if pa.types.is_temporal(cells.type) else pa.nulls(len(cells), NAIVE)
+
+
+def _spelled_times(cells: pa.Array, pattern: str) -> pa.Array:
+    """Of integers such as 20240301, which CSV has as text; null where a leading zero was lost, which would be read as another day."""
+    times = pa_compute.strptime(cells, pattern, "s", error_is_null=True)
+    return pa_compute.if_else(pa_compute.equal(pa_compute.strftime(times, pattern), cells), times, None).cast(NAIVE)
 
 
 def _iso_times(cells: pa.Array) -> pa.Array:

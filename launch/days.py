@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from data_prep.wording import counted
@@ -30,7 +29,7 @@ def aggregate_when_searched(config: Config, failed: Collection[str]) -> str:
         return ""
     architecture = architecture_file(config)
     searched = [_number(job) for job in done]
-    if architecture.exists() and _read_alphas(config).get("made_of") == made_of(config.run_folder, searched, config.search.day_result):
+    if architecture.exists() and _is_of(config, searched):
         return ""
     _refuse_results_of_another(config)
     valid = combine_run(config.run_folder, searched)
@@ -47,6 +46,14 @@ def left_out(config: Config) -> frozenset[str]:
     asked = {_number(job): job for job in search_jobs(config)}
     enough = 0 < config.launch.min_days <= len(days & asked.keys()) and architecture_file(config).exists()
     return frozenset(asked[day].name for day in missing & asked.keys() if not asked[day].is_done) if enough else frozenset()
+
+
+def _is_of(config: Config, searched: Sequence[int]) -> bool:
+    """Whether the aggregate knew of these days, as they are; it may have left some out that it was told to leave out."""
+    alphas = _read_alphas(config)
+    if "made_of" not in alphas:  # of an earlier release
+        return alphas.get("days") == searched
+    return bool(alphas["made_of"] == made_of(config.run_folder, searched, config.search.day_result))
 
 
 def _read_alphas(config: Config) -> dict[str, Any]:
@@ -69,10 +76,11 @@ def _number(job: Job) -> int:
 
 def _refuse_results_of_another(config: Config) -> None:
     """A day that came late changes the architecture; results of the one before would be taken for those of the new one."""
-    found = next(job for job in retrain_jobs(config) if job.needs)
-    results: list[Path] = [path for folder in found.folders if (path := folder / found.result).exists()]
-    if results:
+    waiting = [job for job in retrain_jobs(config) if job.needs]
+    trained = [job for job in waiting if any((folder / job.result).exists() for folder in job.folders)]
+    if trained:
+        folders = ", ".join(str(job.folders[0].parent) for job in trained)
         raise LaunchError(
-            f"days were searched after {found.title} was trained, and may give another architecture: "
-            f"remove {results[0].parents[1]} and run the same command again"
+            f"days were searched after {trained[0].title} was trained, and may give another architecture: "
+            f"remove {folders} and run the same command again"
         )

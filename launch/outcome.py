@@ -30,7 +30,9 @@ def in_one_line(work: Callable[[], int]) -> int:
         return USER_ERROR
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; what is finished is kept, run again to continue", file=sys.stderr)
+        lasting = isinstance(error, NotADirectoryError | PermissionError | FileNotFoundError)
+        todo = "" if lasting else "; what is finished is kept, run again to continue"
+        print(f"error: {where}{error.strerror or error}{todo}", file=sys.stderr)
         return USER_ERROR
     except (Stopped, KeyboardInterrupt):
         print(STOPPED, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 
 from torchx.schedulers import get_scheduler_factories
 
@@ -13,7 +12,7 @@ from data_prep.staging import check_staging
 from launch.errors import LaunchError
 from recsys_nas.config import Config, ConfigError, LaunchConfig, parse_days
 from recsys_nas.judged_days import check_judged_days
-from recsys_nas.search.day_results import check_settings, day_result
+from recsys_nas.search.day_results import check_settings
 from recsys_nas.search.discretise import discretisation
 from recsys_nas.space import space_from_config
 from recsys_nas.zoo.catalogue import RUN_MODELS
@@ -29,7 +28,7 @@ def check(config: Config) -> None:
     except DataError as error:
         raise LaunchError(f"data.shards = {config.data.shards!r}: {error}") from error
     _check_days(config, manifest)
-    _check_searched_days(config)
+    _check_searched_days(config, manifest)
     schema = manifest.schema
     try:
         space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
@@ -51,17 +50,14 @@ def check(config: Config) -> None:
     _check_launch(config.launch, len(parse_days(config.data.search_days, "data.search_days")))
 
 
-def _check_searched_days(config: Config) -> None:
-    """Days may have been carried over from another run: better to learn now that they do not go together than when all are searched."""
-    for day in parse_days(config.data.search_days, "data.search_days"):
-        path = day_result(config.run_folder, day, config.search.day_result)
-        if path.exists():
-            try:
-                check_settings(path, json.loads(path.read_text(encoding="utf-8")), config)
-            except ConfigError as error:
-                raise LaunchError(str(error)) from error
-            except (ValueError, AttributeError):
-                continue  # damaged, which is told when the days are joined
+def _check_searched_days(config: Config, manifest: Manifest) -> None:
+    """Days may have been carried over from another run: better to learn now that they do not go together than when all are searched. A run
+    that has begun is held to its own config by its provenance."""
+    if not (config.run_folder / "config.toml").exists():
+        try:
+            check_settings(config.run_folder, parse_days(config.data.search_days, "data.search_days"), config, manifest)
+        except ConfigError as error:
+            raise LaunchError(str(error)) from error
 
 
 def _check_launch(launch: LaunchConfig, days: int) -> None:

@@ -29,7 +29,7 @@ from recsys_nas.config import LaunchConfig
 
 TICK_SECONDS = 0.2
 CLUSTER_POLL_SECONDS = 5.0
-# A cluster that says nothing about a job for so long has lost it; its accounting may be slow, or be started again.
+# A cluster that does not know a job for so long has lost it; its accounting may be slow. While that is down nothing is known.
 LOST_AFTER_SECONDS = 300.0
 COMBINED = "combined.log"
 HANDLE = "handle"
@@ -158,16 +158,16 @@ class JobQueue:
 
     def _end_state(self, attempt: Attempt) -> str | None:
         """How the attempt ended, in the scheduler's words, or None while it runs. One past its time limit is ended here."""
-        _, status = self._ask(attempt)
-        if status is None:
+        answered, status = self._ask(attempt)
+        if answered and status is None:
             if time.time() - attempt.last_heard_of < LOST_AFTER_SECONDS:
                 return None
             self._cancel([attempt])  # lest it run on beside the next attempt
             return "UNKNOWN"
         attempt.last_heard_of = time.time()
-        if status.is_terminal():
+        if status is not None and status.is_terminal():
             return status.state.name if status.msg in ("", NONE) else status.msg
-        if status.state == AppState.RUNNING and attempt.running_since is None:
+        if status is not None and status.state == AppState.RUNNING and attempt.running_since is None:
             attempt.running_since = time.time()
         if attempt.seconds_running < self.launch.timeout_minutes * 60:
             return None
@@ -248,6 +248,8 @@ class JobQueue:
             if self.launch.scheduler == LOCAL or not (logs / HANDLE).exists():  # local jobs end with their controller
                 continue
             handle = (logs / HANDLE).read_text(encoding="utf-8")
+            if not handle.startswith(f"{self.launch.scheduler}://"):
+                continue
             attempt = Attempt(entry.job, number, logs, entry.retries, ranks=self._ranks, handle=handle, taken_over=True)
             if self._may_run(attempt):
                 self._waiting.remove(entry)

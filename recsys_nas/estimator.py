@@ -31,7 +31,7 @@ from data_prep.prepare import prepare
 from data_prep.shards import Manifest, open_manifest
 from data_prep.table_format import TableFormat
 from data_prep.table_schema import DayRule, TableSchema
-from recsys_nas.config import ConfigError, load_config
+from recsys_nas.config import Config, ConfigError, load_config
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import process_group
 from recsys_nas.jobs.retrain import retrain, seeds_of
@@ -74,9 +74,8 @@ class ArchitectureSearch:
         days = [day.day for day in manifest.days]
         if len(days) < 2:
             raise DataError(f"the table holds day {days[0]} only: two are needed, one to search and train on and one to judge")
-        self._start(days)
+        self._start(days, manifest)
         run = Run.open(self.folder)
-        self._check(run)
         with self._words_in_a_log(), process_group(run.collective_timeout) as ranks:
             for day in days[:-1]:
                 search_day(run, day, ranks)
@@ -89,11 +88,11 @@ class ArchitectureSearch:
         return self
 
     @staticmethod
-    def _check(run: Run) -> None:
+    def _check(config: Config, manifest: Manifest) -> None:
         """Raises ConfigError before the search for what only trainings would find after it."""
-        check_judged_days(run.config, run.manifest)
-        known = (*RUN_MODELS, *run.config.retrain.sizes)
-        for model in run.config.retrain.models:
+        check_judged_days(config, manifest)
+        known = (*RUN_MODELS, *config.retrain.sizes)
+        for model in config.retrain.models:
             if model not in known:
                 raise ConfigError(f"retrain.models: there is no {model!r}; {did_you_mean(model, known)}")
 
@@ -141,7 +140,8 @@ class ArchitectureSearch:
     def _of_this_schema(self, manifest: Manifest) -> Manifest:
         """The manifest. Raises DataError where it is by other rules than the schema's: ids would mean other things than were learnt."""
         mine, there = _options(self.schema), manifest.parameters
-        other = [name for name, value in mine.parameters.items() if there.get(name) != value]
+        names = {*mine.parameters, *there} - {"day"}  # which says nothing of ids
+        other = sorted(name for name in names if mine.parameters.get(name) != there.get(name))
         if other or manifest.schema != mine.schema:
             what = f"{other[0]} differs" if other else "columns or their sizes differ"
             raise DataError(f"{self.folder} was made by another schema ({what}): give that one, or take a folder of its own")
@@ -167,8 +167,8 @@ class ArchitectureSearch:
         with (self.folder / "logs" / "fit.log").open("a", encoding="utf-8") as file, redirect_stdout(file):
             yield
 
-    def _start(self, days: Sequence[int]) -> None:
-        """Write the config and what the run was started with, as the launcher does."""
+    def _start(self, days: Sequence[int], manifest: Manifest) -> None:
+        """Write the config and what the run was started with, as the launcher does, once it is known to be of use."""
         past = ",".join(map(str, days[:-1]))
         known = {
             "output": str(self.folder.parent),
@@ -183,6 +183,7 @@ class ArchitectureSearch:
             path = Path(folder) / f"{self.folder.name}.toml"
             write_text(path, "")
             config = load_config(path, [*(f"{key}={json.dumps(value)}" for key, value in known.items()), *self.settings])
+        self._check(config, manifest)
         write_provenance(self.folder, config, [f"{type(self).__module__}.{type(self).__name__}.fit"])
 
 

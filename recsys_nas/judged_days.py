@@ -23,13 +23,19 @@ def days_before(config: Config, day: int) -> tuple[int, ...]:
 
 
 def check_judged_days(config: Config, manifest: Manifest) -> None:
-    """Raises ConfigError for days to be judged on that hold one class only, or have no training day before them."""
+    """Raises ConfigError for days to be judged on that hold one class only, have no training day before them, or come before a day that
+    chooses among epochs."""
     for day in scored_days(config):
         if not days_before(config, day):
             days = config.data.train_days
             raise ConfigError(
                 f"retrain.progressive = {config.retrain.progressive!r}: no day of data.train_days = {days!r} comes before {day}"
             )
+    if config.retrain.progressive and config.data.validation and max(config.data.validation) >= min(scored_days(config)):
+        raise ConfigError(
+            f"data.valid_days = {config.data.valid_days!r}: each must come before the days that are scored, "
+            f"retrain.progressive = {config.retrain.progressive!r}, or models are chosen by the clicks that judge them"
+        )
     scored = "retrain.progressive" if config.retrain.progressive else "data.test_day"
     for key, judged in (*((scored, (day,)) for day in scored_days(config)), ("data.valid_days", config.data.validation)):
         if judged:

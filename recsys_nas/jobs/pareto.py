@@ -50,6 +50,7 @@ def sweep(run: Run, prices: Sequence[str], ranks: Ranks) -> list[Point]:
     if run.config.search.strategy != "dnas":
         raise ConfigError(f"search.strategy = {run.config.search.strategy!r}: only 'dnas' heeds a price; cap others by trials.max_flops")
     priced = [_priced(run, price) for price in prices]
+    _trained(run.folder)  # refuses results of another architecture, before anything is searched
     points = [_found_under(priced, price, ranks) for priced, price in zip(priced, prices, strict=True)] + _trained(run.folder)
     points.sort(key=lambda point: (point.dense_flops, -point.auc))
     written = [vars(point) for point in points]

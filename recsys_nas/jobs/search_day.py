@@ -23,7 +23,7 @@ from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.jobs.search_trials import search_day_by_trials
 from recsys_nas.report.architecture_text import architecture_text
 from recsys_nas.search.aggregate import SEQUENTIAL, derive_alone, derived
-from recsys_nas.search.day_results import settings_of_a_day
+from recsys_nas.search.day_results import day_folder, note_settings
 from recsys_nas.search.decisions import NEVER, DecisionRules
 from recsys_nas.search.discretise import discretisation
 from recsys_nas.search.dnas import GatedNetwork, Gating
@@ -41,11 +41,13 @@ def search_day(run: Run, day: int, ranks: Ranks) -> None:
 
     Nothing is done when that is there. Another strategy than `dnas` writes `search.json` (`recsys_nas.jobs.search_trials`).
     """
-    folder = run.folder / "days" / f"day={day:02d}"
+    folder = day_folder(run.folder, day)
     if (folder / run.config.search.day_result).exists():
         return
+    if ranks.is_first:
+        note_settings(run.folder, day, run.config, run.manifest)
     if run.config.search.strategy != "dnas":
-        search_day_by_trials(run, day, ranks)
+        search_day_by_trials(run.searching(), day, ranks)
         return
     _search(run, [day], folder, ranks)
 
@@ -67,7 +69,7 @@ def search_in_sequence(run: Run, ranks: Ranks) -> None:
 def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
     if (folder / "alphas.json").exists():
         return
-    settings, run = settings_of_a_day(run.config), run.searching()
+    run = run.searching()
     config = run.config
     began = Stopwatch()
     discretisation(run.space(), config.search).check_target()
@@ -83,13 +85,7 @@ def _search(run: Run, days: Sequence[int], folder: Path, ranks: Ranks) -> None:
         telemetry.text("architecture", as_code(_alone(run, network)))
     if ranks.is_first:
         which = {"day": days[0]} if len(days) == 1 else {"days": list(days)}
-        record = (
-            which
-            | {"settings": settings}
-            | _record(run, network, progress)
-            | {"rows_of_day": reader.total_rows}
-            | began.read(trainer.earlier_seconds)
-        )
+        record = which | _record(run, network, progress) | {"rows_of_day": reader.total_rows} | began.read(trainer.earlier_seconds)
         write_json(folder / "alphas.json", record)
 
 

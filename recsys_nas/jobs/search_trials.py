@@ -19,7 +19,7 @@ from recsys_nas.cost import dense_flops
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.day_bench import DayBench
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.search.day_results import settings_of_a_day
+from recsys_nas.search.day_results import day_folder
 from recsys_nas.search.journal import Journal
 from recsys_nas.search.loop import Search, Spent
 from recsys_nas.search.strategies import STRATEGIES
@@ -33,8 +33,7 @@ FORMAT_VERSION = 1
 
 def search_day_by_trials(run: Run, day: int, ranks: Ranks) -> None:
     """Search from where an earlier attempt stopped, then write `search.json`. Raises ConfigError, one line, when nothing is found."""
-    settings, run = settings_of_a_day(run.config), run.searching()
-    folder, config = run.folder / "days" / f"day={day:02d}", run.config
+    folder, config = day_folder(run.folder, day), run.config
     began = time.process_time()
     task = _task(run, day)
     bench = DayBench(run, day, ranks, folder)
@@ -48,7 +47,7 @@ def search_day_by_trials(run: Run, day: int, ranks: Ranks) -> None:
     except SearchError as error:
         raise ConfigError(f"day {day}, search.strategy = {config.search.strategy!r}: {error}") from error
     if ranks.is_first:
-        record = _record(run, day, architecture, spent) | {"settings": settings}
+        record = _record(run, day, architecture, spent)
         record |= {"cpu_seconds": time.process_time() - began, "summary": dict(strategy.summary())}
         write_json(folder / RESULT, record | {"trials": _trials(run, strategy, architecture, spent)})
 

@@ -52,22 +52,25 @@ def aggregate_run(run: Path, searched: Sequence[int] | None = None, config: Conf
     config, out = config or load_config(run / "config.toml"), out or run
     asked = parse_days(config.data.search_days, "data.search_days")
     days = asked if searched is None else tuple(searched)
-    schema = open_manifest(config.data.shards).schema
+    manifest = open_manifest(config.data.shards)
+    schema = manifest.schema
     space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
-    said = _read_days({day: day_result(run, day, "alphas.json") for day in days}, space, config)
+    said = _read_days({day: day_result(run, day, "alphas.json") for day in days}, space)
+    check_settings(run, days, load_config(run / "config.toml"), manifest)
     rule = discretisation(space, config.search)
     kept = rule.keep(said.gates, said.days)
     told = {"format_version": 1, "days": list(days), "missing_days": [day for day in asked if day not in days]}
-    told["made_of"] = made_of(run, days, config.search.day_result)
+    told["made_of"] = made_of(run, asked, config.search.day_result)
     told |= _verdict(said, rule, kept)
-    write_json(out / "alphas.json", told)
+    # Last, since it is what tells that the architecture is that of these days.
     write_json(out / "architecture.json", derived(space, kept).to_json())
+    write_json(out / "alphas.json", told)
     return bool(told["valid"])
 
 
 def derive_alone(config: Config, space: SearchSpace, folder: Path) -> None:
     """Write `<folder>/architecture.json` from the one search in it."""
-    said = _read_days({0: folder / "alphas.json"}, space, config)
+    said = _read_days({0: folder / "alphas.json"}, space)
     kept = discretisation(space, config.search).keep(said.gates, said.days)
     write_json(folder / "architecture.json", derived(space, kept).to_json())
 
@@ -127,8 +130,8 @@ def _gates_json(
     ]
 
 
-def _read_days(files: Mapping[int, Path], space: SearchSpace, config: Config) -> Days:
-    read = [_read_day(path, day, space, config) for day, path in files.items()]
+def _read_days(files: Mapping[int, Path], space: SearchSpace) -> Days:
+    read = [_read_day(path, day, space) for day, path in files.items()]
     decoy_gates = read[0][2]
     for (day, path), (_, _, others) in zip(files.items(), read, strict=True):
         if others != decoy_gates:
@@ -139,7 +142,7 @@ def _read_days(files: Mapping[int, Path], space: SearchSpace, config: Config) ->
     return Days(tuple(files), gates, decoys, decoy_gates)
 
 
-def _read_day(path: Path, day: int, space: SearchSpace, config: Config) -> tuple[list[float], list[float], tuple[Gate, ...]]:
+def _read_day(path: Path, day: int, space: SearchSpace) -> tuple[list[float], list[float], tuple[Gate, ...]]:
     """Probabilities of the space's gates and of decoys, and whose twins these are."""
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -151,5 +154,4 @@ def _read_day(path: Path, day: int, space: SearchSpace, config: Config) -> tuple
         raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} and run the search again") from error
     if set(found) != set(space.gates):
         raise ConfigError(f"{path} is of another search space; remove {path.parent} and run the search again")
-    check_settings(path, record, config)
     return [found[gate] for gate in space.gates], [p for _, p in decoys], tuple(gate for gate, _ in decoys)

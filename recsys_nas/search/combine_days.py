@@ -94,12 +94,16 @@ def combine_run(run: Path, searched: Sequence[int] | None = None, config: Config
         return aggregate_run(run, searched, config, out)
     asked = parse_days(config.data.search_days, "data.search_days")
     days = asked if searched is None else tuple(searched)
-    schema = open_manifest(config.data.shards).schema
+    manifest = open_manifest(config.data.shards)
+    schema = manifest.schema
     space = space_from_config(config.space, len(schema.dense), len(schema.categorical), config.embedding.dim)
-    read = [_read_day(run, day, space, config) for day in days]
+    read = [_read_day(run, day, space, config.search.day_result) for day in days]
+    check_settings(run, days, load_config(run / "config.toml"), manifest)
     ranked = rank(space, read)
     gates = [_gate_json(number, name, read, ranked[0].architecture) for number, name in _modules(space)]
     undecided = [UNDECIDED[0] < gate["probability"] < UNDECIDED[1] for gate in gates]
+    # First: alphas.json is what tells that it is that of these days.
+    write_json(out / "architecture.json", ranked[0].architecture.canonical().to_json())
     write_json(
         out / "alphas.json",
         {
@@ -108,7 +112,7 @@ def combine_run(run: Path, searched: Sequence[int] | None = None, config: Config
             "method": METHOD,
             "days": list(days),
             "missing_days": [day for day in asked if day not in days],
-            "made_of": made_of(run, days, config.search.day_result),
+            "made_of": made_of(run, asked, config.search.day_result),
             "threshold": config.search.threshold,
             "gates": gates,
             "agreement": _agreement(space, read, ranked),
@@ -116,7 +120,6 @@ def combine_run(run: Path, searched: Sequence[int] | None = None, config: Config
             "finalists": [{"key": r.architecture.key(), "mean": r.mean, "by_day": list(r.by_day)} for r in ranked],
         },
     )
-    write_json(out / "architecture.json", ranked[0].architecture.canonical().to_json())
     return True
 
 
@@ -153,8 +156,8 @@ def _gate_json(number: int, name: str, days: Sequence[DayTrials], chosen: Archit
     }
 
 
-def _read_day(run: Path, day: int, space: SearchSpace, config: Config) -> DayTrials:
-    path = day_result(run, day, config.search.day_result)
+def _read_day(run: Path, day: int, space: SearchSpace, name: str) -> DayTrials:
+    path = day_result(run, day, name)
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         trials = [(Architecture.from_json(trial["architecture"]), trial) for trial in record["trials"]]
@@ -167,5 +170,4 @@ def _read_day(run: Path, day: int, space: SearchSpace, config: Config) -> DayTri
         raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} and run the search again") from error
     if not all(map(space.contains, (choice, *finalists))):
         raise ConfigError(f"{path} is of another search space; remove {path.parent} and run the search again")
-    check_settings(path, record, config)
     return DayTrials(day, choice, finalists, judged)

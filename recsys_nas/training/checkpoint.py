@@ -201,7 +201,7 @@ def _write_tensors(tensors: dict[str, Any], side: Path) -> None:
     try:
         dcp.save(tensors, storage_writer=TensorWriter(side / _TENSORS))
     except CheckpointException as error:  # a BaseException, raised on every rank
-        reason = str(next(iter(error.failures.values()))[0]).strip().splitlines()[0]
+        reason = _first_failure(error)
         if dist.get_rank() == 0:
             shutil.rmtree(side, ignore_errors=True)
         raise OSError(f"{side}: the checkpoint cannot be written, is the disk full? ({reason})") from error
@@ -218,9 +218,15 @@ def _fill(tensors: Mapping[str, Any], checkpoint: Path, prefix: str = "") -> dic
     try:
         dcp.load(wanted, storage_reader=reader)
     except CheckpointException as error:  # a BaseException, raised on every rank
-        reason = str(next(iter(error.failures.values()))[0]).strip().splitlines()[0]
+        reason = _first_failure(error)
         raise ConfigError(f"{checkpoint} was not written by this program ({reason}): nothing in it was run; remove it") from error
     return wanted
+
+
+def _first_failure(error: CheckpointException) -> str:
+    """What went wrong on the first rank that failed, in one line."""
+    cause = next(iter(error.failures.values()))[0]
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
 
 
 def _name_there(name: str, saved: Mapping[str, tuple[int, ...]]) -> str:

@@ -203,11 +203,11 @@ class ShardReader:
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches were handed out, whatever has been read ahead, and a mark of which they are; plain values."""
-        return {"position": self.position, "batches": self._mark}
+        return {"position": self.position, "batches": self._mark, "data": self._data}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was saved. Raises ValueError when that reader's batches were others."""
-        if state.get("batches") != self._mark:
+        if state.get("batches") != self._mark or state.get("data", self._data) != self._data:
             raise ValueError(
                 "the saved place is one among other batches: shards, days, batch size, shuffle seed and epochs must be as they were"
             )
@@ -215,9 +215,13 @@ class ShardReader:
 
     @cached_property
     def _mark(self) -> int:
-        files = [entry.sha256[name] for entry in self._entries for name in sorted(entry.sha256)]
-        mark = crc32("".join(files).encode(), crc32(self._starts.tobytes(), self.options.batch_size))
+        mark = crc32(self._starts.tobytes(), self.options.batch_size)
         return mark if self._shuffled is None else crc32(str(self.options.shuffle_seed).encode(), mark)
+
+    @cached_property
+    def _data(self) -> int:
+        """A mark of the rows themselves."""
+        return crc32("".join(entry.sha256[name] for entry in self._entries for name in sorted(entry.sha256)).encode())
 
     def _load(self, index: int) -> Batch:
         """This rank's share of one step."""

@@ -115,6 +115,14 @@ def test_parquet_integers_spell_a_time_as_csv_does(tmp_path: Path) -> None:
     assert ids_by_day(tmp_path / "out") == {0: [0], 2: [1]}
 
 
+def test_an_integer_that_lost_its_leading_zero_is_no_other_day(tmp_path: Path) -> None:
+    """1032024, for 1 March, would be read as the 10th."""
+    times = pa.array([1032024, 11032024], pa.int64())
+    pa_parquet.write_table(pa.table({"id": [0, 1], "y": [0, 1], "t": times}), tmp_path / "a.parquet")
+    manifest, _ = run(tmp_path, tmp_path / "out", DayRule(column="t", format="%d%m%Y", first=FIRST), "a.parquet")
+    assert [(day.day, day.rows, day.bad_rows) for day in manifest.days] == [(10, 1, 1)]
+
+
 def test_a_bad_row_with_nanoseconds_is_quoted(tmp_path: Path) -> None:
     times = pa.array([1709251200 * 10**9 + 1, 1709251200 * 10**9 + 1], pa.timestamp("ns"))
     pa_parquet.write_table(pa.table({"id": [0, 1], "y": [7, 1], "t": times}), tmp_path / "a.parquet")

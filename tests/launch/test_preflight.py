@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from data_prep.shards import open_manifest
 from launch import controller
 from launch.devices import Slots, slots, spare_gpus
 from launch.errors import LaunchError
 from launch.jobs import ddp_app, retrain_jobs, search_jobs
 from recsys_nas.config import LaunchConfig, load_config
-from recsys_nas.search.day_results import day_result, settings_of_a_day
+from recsys_nas.search.day_results import note_settings
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,15 @@ def test_one_line(config_file: Path, capsys: pytest.CaptureFixture[str], overrid
 
 def test_days_carried_over_from_a_run_of_other_settings_are_named(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config(config_file)
-    path = day_result(config.run_folder, 1, "alphas.json")
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"settings": settings_of_a_day(config) | {"space.linear_skip": False}}))
+    note_settings(config.run_folder, 1, load_config(config_file, ["space.linear_skip=false"]), open_manifest(config.data.shards))
     assert controller.main(["--config", str(config_file)]) == 2
-    assert f"{path} was searched with space.linear_skip = false, and this run has true" in capsys.readouterr().err
+    assert "days/day=01 was searched with space.linear_skip = false, and this run has true" in capsys.readouterr().err
+
+
+def test_days_that_choose_epochs_come_before_those_that_judge(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ['data.train_days="0-1"', 'data.valid_days="2"', 'retrain.progressive="2-3"']
+    assert controller.main(["--config", str(config_file), *words]) == 2
+    assert "data.valid_days = '2': each must come before the days that are scored" in capsys.readouterr().err
 
 
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,13 +147,37 @@ def test_accounting_that_is_down_for_a_while(config: Config, command: Command, t
 
 
 def test_a_job_lost_by_the_cluster(config: Config, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is cancelled before it is given up, lest it run on beside its next attempt; the accounting need not answer for that."""
+    """It is cancelled before it is given up, lest it run on beside its next attempt."""
     monkeypatch.setattr(queue, "LOST_AFTER_SECONDS", 0.5)
     command("sbatch", "echo 41")
-    command("sacct", "exit 1")
+    command("sacct", "")
     command("scancel", f"echo $@ >> {tmp_path}/cancelled")
     assert run(config)[0] == {"search-day-0": Failure("ended as UNKNOWN without a message, as when it is killed")}
     assert (tmp_path / "cancelled").read_text() == "--quiet 41\n"
+
+
+def test_a_job_whose_accounting_stays_down_has_its_time(
+    config: Config, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "LOST_AFTER_SECONDS", 0.5)
+    command("sbatch", "echo 41")
+    command("scancel", f"echo $@ >> {tmp_path}/cancelled")
+    result, calls = search_jobs(config)[0].folders[0], tmp_path / "calls"
+    result.mkdir(parents=True)
+    command("sacct", f"echo >> {calls}; (( $(wc -l < {calls}) < 8 )) && exit 1; touch {result}/alphas.json; echo COMPLETED")
+    assert run(config)[0] == {}
+    assert not (tmp_path / "cancelled").exists()
+
+
+def test_a_job_of_another_scheduler_is_not_waited_for(config: Config, command: Command, tmp_path: Path) -> None:
+    logs = config.run_folder / "logs/search-day-0/attempt=1"
+    logs.mkdir(parents=True)
+    (logs / "handle").write_text("kubernetes://torchx/default:search-day-0")
+    result = search_jobs(config)[0].folders[0]
+    result.mkdir(parents=True)
+    command("sbatch", f"touch {result}/alphas.json; echo 41")
+    command("sacct", "echo COMPLETED")
+    assert run(config)[0] == {}
 
 
 @pytest.mark.parametrize(("said", "age", "again"), [("exit 1", 9e9, False), ("", 0.0, False), ("", 9e9, True)])

@@ -102,12 +102,13 @@ def test_a_folder_is_for_one_table(fitted: ArchitectureSearch) -> None:
 
 def test_a_folder_is_for_one_schema(fitted: ArchitectureSearch) -> None:
     """Ids by another number of buckets would all be valid, and mean nothing to the model."""
-    sparse = {"user": SparseColumn(buckets=10), "shop": SparseColumn(buckets=20)}
-    other = ArchitectureSearch(fitted.folder, dataclasses.replace(SCHEMA, sparse=sparse), SMALL)
-    with pytest.raises(DataError, match="was made by another schema"):
-        other.fit(clicks())
-    with pytest.raises(DataError, match="was made by another schema"):
-        other.predict_proba(clicks())
+    for user in (SparseColumn(buckets=10), SparseColumn(buckets=20, type="integer")):
+        sparse = {"user": user, "shop": SparseColumn(buckets=20)}
+        other = ArchitectureSearch(fitted.folder, dataclasses.replace(SCHEMA, sparse=sparse), SMALL)
+        with pytest.raises(DataError, match="was made by another schema"):
+            other.fit(clicks())
+        with pytest.raises(DataError, match="was made by another schema"):
+            other.predict_proba(clicks())
 
 
 def test_a_table_that_was_refused_may_be_mended(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_what_trainings_would_find_is_told_before_the_search(
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         ArchitectureSearch(tmp_path / "clicks", SCHEMA, [*SMALL, *settings]).fit(clicks() | table)
-    assert not (tmp_path / "clicks" / "days").exists()
+    assert not (tmp_path / "clicks" / "config.toml").exists(), "a mended setting is no other config"
 
 
 def test_what_is_no_table_or_lacks_something_is_told(fitted: ArchitectureSearch, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from data_prep.schema import Schema, SparseFeature
-from data_prep.shards import Manifest, write_manifest
+from data_prep.shards import DayEntry, Manifest, open_manifest, write_manifest
 from recsys_nas import cli
 from recsys_nas.config import Config, ConfigError, from_mapping, load_config, to_toml
 from recsys_nas.cost import dense_flops, expected_dense_flops
 from recsys_nas.search.aggregate import aggregate_run
-from recsys_nas.search.day_results import settings_of_a_day
+from recsys_nas.search.day_results import note_settings
 from recsys_nas.space import Architecture, Block, Gate, SearchSpace, SpaceRules, load_architecture
 
 SPACE = SearchSpace(2, 3, 4, SpaceRules(2, (8,), (5,), ("linear", "fm"), ("embedded_fc",)))
@@ -252,10 +252,26 @@ def test_set_without_out_is_refused(run: Path, capsys: pytest.CaptureFixture[str
 
 def test_days_of_another_run_are_joined_where_their_settings_are_the_same(run: Path) -> None:
     config = load_config(run / "config.toml")
+    manifest = open_manifest(config.data.shards)
     for day in DAYS:
-        path = day_file(run, day)
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": settings_of_a_day(config)}))
-    aggregate_run(run, config=load_config(run / "config.toml", ["search.threshold=0.7", "embedding.plan=plan.json", "retrain.epochs=3"]))
-    other = load_config(run / "config.toml", ["search.cost_weight=0.5"])
-    with pytest.raises(ConfigError, match=r"day=00/alphas.json was searched with search.cost_weight = 0.01, and this run has 0.5"):
-        aggregate_run(run, config=other)
+        note_settings(run, day, config, manifest)
+    write_config(load_config(run / "config.toml", ["search.threshold=0.7", "embedding.plan=plan.json", "retrain.epochs=3"]))
+    aggregate_run(run, config=load_config(run / "config.toml", ["search.target_flops=200", "search.discretise=budget"]), out=run / "other")
+    write_config(load_config(run / "config.toml", ["search.cost_weight=0.5"]))
+    with pytest.raises(ConfigError, match=r"days/day=00 was searched with search.cost_weight = 0.01, and this run has 0.5"):
+        aggregate_run(run)
+
+
+def test_a_day_searched_on_other_rows_is_not_joined(run: Path) -> None:
+    config = load_config(run / "config.toml")
+    schema = open_manifest(config.data.shards).schema
+    first, second = (Manifest(schema, {}, (DayEntry(0, rows, 1, ()),)) for rows in (5, 6))
+    note_settings(run, 0, config, first)
+    note_settings(run, 0, config, first)
+    with pytest.raises(ConfigError, match=r"days/day=00 was searched on other rows than .*shards has of that day"):
+        note_settings(run, 0, config, second)
+
+
+def test_days_left_out_on_purpose_stay_left_out(run: Path) -> None:
+    aggregate_run(run, [0, 2])
+    assert set(read_alphas(run)["made_of"]) == {"0", "2", "3"}, "day 3 was there, and left out"
