@@ -25,6 +25,7 @@ from benchmarks.small_searches import Results, day_records, judge, kept, mean_an
 from recsys_nas.jobs.environment import Ranks, process_group
 from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.modules import normalised
+from recsys_nas.report.intervals import half_width95
 
 DECOYS = 3
 Sections = dict[str, dict[str, Any]]
@@ -97,9 +98,23 @@ def measure(world: str, variant: str, seed: int, work: Path, ranks: Ranks, known
     }
 
 
+def below_bayes(row: dict[str, Any]) -> float:
+    return float(row["bayes_auc"] - row["auc"])
+
+
+def against_default(group: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    """Mean over seeds of what a variant lies farther below Bayes-optimal than the default of the same world and seed, with its interval."""
+    default = {(row["world"], row["seed"]): row for row in rows if row["variant"] == "default"}
+    differences = [below_bayes(row) - below_bayes(default[key]) for row in group if (key := (row["world"], row["seed"])) in default]
+    if not differences or group[0]["variant"] == "default":
+        return ""
+    width = half_width95(differences)
+    return f"{fmean(differences):+.4f}" + ("" if width is None else f" ± {width:.4f}")
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown, a line for each world and variant."""
-    sizes = ("AUC below Bayes", "dense FLOPs", "modules")
+    sizes = ("AUC below Bayes", "minus default's, 95 %", "dense FLOPs", "modules")
     columns = ("world", "variant", *sizes, "worst decoy", "decoys kept", "undecided", "τ", "Jaccard", "rows a day", "search, CPU s")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for world, variant in dict.fromkeys((row["world"], row["variant"]) for row in rows):
@@ -108,7 +123,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells = [
             world,
             variant,
-            mean_and_spread([row["bayes_auc"] - row["auc"] for row in group]),
+            mean_and_spread([below_bayes(row) for row in group]),
+            against_default(group, rows),
             f"{fmean(row['dense_flops'] for row in group):,.0f}",
             mean_and_spread([len(row["kept"]) for row in group], 1),
             f"{max(max(row['decoys']) for row in group):.2f}",
