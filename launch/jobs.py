@@ -25,7 +25,8 @@ LOCAL = "local_cwd"
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of work: `module` run with `arguments`, done when the file `result` lies in each of its `folders`.
+    """One unit of work: `module` run with `arguments`, done when the file `result` lies in each of its `folders`, or when
+    `used_up` exists, which is made from these results before they are removed.
 
     It may start once all files in `needs` exist. Its figures are appended to `metrics`, or else to a file in its folders.
     """
@@ -37,6 +38,7 @@ class Job:
     result: str
     needs: tuple[Path, ...] = ()
     metrics: Path | None = None
+    used_up: Path | None = None
 
     @property
     def title(self) -> str:
@@ -49,7 +51,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        return not self.missing
+        return not self.missing or (self.used_up is not None and self.used_up.exists())
 
     @property
     def is_ready(self) -> bool:

@@ -118,7 +118,7 @@ def prep_jobs(root: Path, sources: Sequence[DaySource], options: PrepareOptions,
         return shards
     counted = options.vocabulary_from is not None or (root / VOCABULARY).exists()
     counts = tuple(
-        _day_job(root, stages.COUNT, source.day, words, counts_folder(root, source.day), COUNTS_FILE)
+        replace(_day_job(root, stages.COUNT, source.day, words, counts_folder(root, source.day), COUNTS_FILE), used_up=root / VOCABULARY)
         for source in (() if counted else sources)
     )
     vocabulary = Job(

@@ -15,6 +15,7 @@ from data_prep.cli import options_of, parse_run
 from data_prep.inputs import find_days
 from data_prep.synth import SynthParameters, synthesise
 from launch.figures import read_figures
+from launch.jobs import Job
 from launch.prep_controller import main, prep_jobs
 
 FILE = Path(__file__).parents[2] / "launch" / "prep.py"
@@ -87,6 +88,14 @@ def test_figures_come_from_the_jobs_own_file(raw: Path, tmp_path: Path) -> None:
     figures = read_figures(job, 0.0)
     assert figures is not None
     assert (figures.share, figures.rows, figures.rows_per_second, figures.seconds_left) == (0.25, 70, 35.0, 6.0)
+
+
+def test_a_count_is_done_when_the_vocabulary_has_used_it_up(tmp_path: Path) -> None:
+    """It may be made, and the counts removed, before the count's own process has ended."""
+    job = Job("count-day-0", "module", (), (tmp_path / "counts",), "counts.json", used_up=tmp_path / "vocabulary")
+    assert not job.is_done
+    (tmp_path / "vocabulary").mkdir()
+    assert job.is_done
 
 
 def test_a_run_of_jobs_ends_with_the_bytes_of_one_run(raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
