@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser
+from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser, in_one_line
 from data_prep.errors import DataError
 from data_prep.wording import counted
 
@@ -30,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - whoever read our lines has had enough
         return SUCCESS
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; what is finished is kept, run again to continue", USER_ERROR)
+        return _fail(in_one_line(error), USER_ERROR)
     except KeyboardInterrupt:
         return _fail("interrupted; finished days are kept, run the same command again to continue", STOPPED)
     return code

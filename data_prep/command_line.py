@@ -20,6 +20,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
 
 
+def in_one_line(error: OSError) -> str:
+    """What went wrong with which file; and that the same command goes on, unless it would meet the same file again."""
+    where = f"{error.filename}: " if error.filename else ""
+    lasting = isinstance(error, NotADirectoryError | PermissionError | FileNotFoundError)
+    return f"{where}{error.strerror or error}" + ("" if lasting else "; what is finished is kept, run again to continue")
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with `examples` below the help, whole option names only, and one line for a mistake, which names the nearest."""
 

@@ -13,9 +13,9 @@ import torchx
 from torchx.components.dist import ddp
 from torchx.specs import AppDef, Resource, Role, parse_mounts
 
-from data_prep.shards import day_folder
 from launch.child import PARENT
 from recsys_nas.config import Config, LaunchConfig, parse_days
+from recsys_nas.search.day_results import searched_in
 from recsys_nas.zoo.catalogue import FOUND
 
 SEARCH_MODULE = "recsys_nas.jobs.search_day"
@@ -71,7 +71,7 @@ def search_jobs(config: Config) -> tuple[Job, ...]:
             name=f"search-day-{day}",
             module=SEARCH_MODULE,
             arguments=(str(run), "--day", str(day)),
-            folders=(run / "days" / day_folder(day),),
+            folders=(searched_in(run, day),),
             result=config.search.day_result,
         )
         for day in parse_days(config.data.search_days, "data.search_days")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from data_prep import command_line
 from data_prep.errors import DataError
 from launch.child import PARENT
 from launch.errors import LaunchError
@@ -29,10 +30,7 @@ def in_one_line(work: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        lasting = isinstance(error, NotADirectoryError | PermissionError | FileNotFoundError)
-        todo = "" if lasting else "; what is finished is kept, run again to continue"
-        print(f"error: {where}{error.strerror or error}{todo}", file=sys.stderr)
+        print(f"error: {command_line.in_one_line(error)}", file=sys.stderr)
         return USER_ERROR
     except (Stopped, KeyboardInterrupt):
         print(STOPPED, flush=True)

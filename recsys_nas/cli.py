@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser
+from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser, in_one_line
 from recsys_nas.verbs import judge, prepare, search, serve
 from recsys_nas.verbs.completion import COMPLETION
 from recsys_nas.verbs.verb import Verb
@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - whoever read our lines has had enough
         return SUCCESS
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; what is finished is kept, run again to continue", file=sys.stderr)
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("stopped; run the same command again to continue", file=sys.stderr)

@@ -123,8 +123,8 @@ def _write(run: Run, model: str, seed: int, folder: Path, scored: Sequence[Score
     roc = Roc.of(probabilities, labels)
     measured = asdict(judge(roc))
     measured |= {"test_rows": measured.pop("rows"), "test_positives": measured.pop("positives")}
-    made_of = {"format_version": 1, "model": model, "seed": seed, "architecture": architecture_key(run.folder, model)}
-    record = made_of | measured | costs(run, build_network(run, model)) | _training(scored)
+    which = {"format_version": 1, "model": model, "seed": seed, "architecture": architecture_key(run.folder, model)}
+    record = which | measured | costs(run, build_network(run, model)) | _training(scored)
     if run.config.retrain.progressive:
         by_day = [(each.day, quality(each.probabilities, each.labels)) for each in scored]
         record["by_day"] = [{"day": day} | {name: getattr(q, name) for name in ("auc", "logloss", "ne", "rows")} for day, q in by_day]

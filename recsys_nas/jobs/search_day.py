@@ -23,7 +23,7 @@ from recsys_nas.jobs.environment import Ranks, process_group, run_job
 from recsys_nas.jobs.search_trials import search_day_by_trials
 from recsys_nas.report.architecture_text import architecture_text
 from recsys_nas.search.aggregate import SEQUENTIAL, derive_alone, derived
-from recsys_nas.search.day_results import day_folder, note_settings
+from recsys_nas.search.day_results import note_settings, searched_in
 from recsys_nas.search.decisions import NEVER, DecisionRules
 from recsys_nas.search.discretise import discretisation
 from recsys_nas.search.dnas import GatedNetwork, Gating
@@ -41,7 +41,7 @@ def search_day(run: Run, day: int, ranks: Ranks) -> None:
 
     Nothing is done when that is there. Another strategy than `dnas` writes `search.json` (`recsys_nas.jobs.search_trials`).
     """
-    folder = day_folder(run.folder, day)
+    folder = searched_in(run.folder, day)
     if (folder / run.config.search.day_result).exists():
         return
     if ranks.is_first:

@@ -19,7 +19,7 @@ from recsys_nas.cost import dense_flops
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.day_bench import DayBench
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.search.day_results import day_folder
+from recsys_nas.search.day_results import searched_in
 from recsys_nas.search.journal import Journal
 from recsys_nas.search.loop import Search, Spent
 from recsys_nas.search.strategies import STRATEGIES
@@ -33,7 +33,7 @@ FORMAT_VERSION = 1
 
 def search_day_by_trials(run: Run, day: int, ranks: Ranks) -> None:
     """Search from where an earlier attempt stopped, then write `search.json`. Raises ConfigError, one line, when nothing is found."""
-    folder, config = day_folder(run.folder, day), run.config
+    folder, config = searched_in(run.folder, day), run.config
     began = time.process_time()
     task = _task(run, day)
     bench = DayBench(run, day, ranks, folder)

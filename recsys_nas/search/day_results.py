@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
-from data_prep.shards import Manifest
+from data_prep.shards import Manifest, day_folder
 from recsys_nas.config import Config, ConfigError, config_values
 
 SETTINGS, ROWS = "settings.json", "rows"
@@ -27,14 +27,14 @@ _OTHER_SETTINGS = (
 )
 
 
-def day_folder(run: Path, day: int) -> Path:
-    """Where the search of a day leaves all that it leaves."""
-    return run / "days" / f"day={day:02d}"
+def searched_in(run: Path, day: int) -> Path:
+    """The folder where the search of a day leaves all that it leaves."""
+    return run / "days" / day_folder(day)
 
 
 def day_result(run: Path, day: int, name: str) -> Path:
     """The file of that name that the search of a day leaves."""
-    return day_folder(run, day) / name
+    return searched_in(run, day) / name
 
 
 def note_settings(run: Path, day: int, config: Config, manifest: Manifest) -> None:

@@ -95,9 +95,9 @@ class Checkpointer:
         checkpoint = on_first_rank(self.best) if best else self._newest_whole()
         if checkpoint is None:
             return False
-        if best and (faults := _faults(checkpoint)):
-            raise ConfigError(f"{checkpoint}, the best epoch, is damaged ({faults[0]}); remove {self.folder.parent} and train again")
-        _fill({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint, prefix="model.")
+        if best:
+            self._require_whole(checkpoint, ", the best epoch,")
+        _fill_model(model, checkpoint)
         return True
 
     def load_final_weights(self, model: nn.Module) -> bool:
@@ -108,10 +108,14 @@ class Checkpointer:
         checkpoint = next(iter(on_first_rank(self._newest_first)), None)
         if checkpoint is None:
             return False
-        if faults := _faults(checkpoint):
-            raise ConfigError(f"{checkpoint} is damaged ({faults[0]}); remove {self.folder.parent} and train again")
-        _fill({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint, prefix="model.")
+        self._require_whole(checkpoint)
+        _fill_model(model, checkpoint)
         return True
+
+    def _require_whole(self, checkpoint: Path, what: str = "") -> None:
+        """Where none but this one will do."""
+        if faults := _faults(checkpoint):
+            raise ConfigError(f"{checkpoint}{what} is damaged ({faults[0]}); remove {self.folder.parent} and train again")
 
     def _newest_whole(self) -> Path | None:
         for checkpoint in on_first_rank(self._newest_first):
@@ -205,6 +209,10 @@ def _write_tensors(tensors: dict[str, Any], side: Path) -> None:
         if dist.get_rank() == 0:
             shutil.rmtree(side, ignore_errors=True)
         raise OSError(f"{side}: the checkpoint cannot be written, is the disk full? ({reason})") from error
+
+
+def _fill_model(model: nn.Module, checkpoint: Path) -> None:
+    _fill({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint, prefix="model.")
 
 
 def _fill(tensors: Mapping[str, Any], checkpoint: Path, prefix: str = "") -> dict[str, Any]:

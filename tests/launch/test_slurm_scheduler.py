@@ -169,10 +169,16 @@ def test_a_job_whose_accounting_stays_down_has_its_time(
     assert not (tmp_path / "cancelled").exists()
 
 
-def test_a_job_of_another_scheduler_is_not_waited_for(config: Config, command: Command, tmp_path: Path) -> None:
+def begun_before(config: Config, handle: str) -> Path:
+    """The logs that a controller left of day 0's first attempt."""
     logs = config.run_folder / "logs/search-day-0/attempt=1"
     logs.mkdir(parents=True)
-    (logs / "handle").write_text("kubernetes://torchx/default:search-day-0")
+    (logs / "handle").write_text(handle)
+    return logs
+
+
+def test_a_job_of_another_scheduler_is_not_waited_for(config: Config, command: Command, tmp_path: Path) -> None:
+    begun_before(config, "kubernetes://torchx/default:search-day-0")
     result = search_jobs(config)[0].folders[0]
     result.mkdir(parents=True)
     command("sbatch", f"touch {result}/alphas.json; echo 41")
@@ -185,9 +191,7 @@ def test_a_job_that_the_accounting_does_not_tell_of_is_not_started_twice(
     config: Config, command: Command, tmp_path: Path, said: str, age: float, again: bool
 ) -> None:
     """Down, or not knowing a job just handed in, it says nothing of whether that runs; one handed in long ago and unknown is gone."""
-    logs = config.run_folder / "logs/search-day-0/attempt=1"
-    logs.mkdir(parents=True)
-    (logs / "handle").write_text("slurm://torchx/40")
+    logs = begun_before(config, "slurm://torchx/40")
     os.utime(logs / "handle", (time.time() - min(age, 1e6),) * 2)
     result = search_jobs(config)[0].folders[0]
     result.mkdir(parents=True)
@@ -222,9 +226,7 @@ def test_waiting_in_the_clusters_queue_does_not_count_as_running(config: Config,
 
 def test_jobs_of_a_killed_controller_are_taken_over(config: Config, command: Command, tmp_path: Path) -> None:
     """A cluster's jobs outlive the controller: what still runs is waited for, what has ended is started again."""
-    logs = config.run_folder / "logs/search-day-0/attempt=1"
-    logs.mkdir(parents=True)
-    (logs / "handle").write_text("slurm://torchx/40")
+    logs = begun_before(config, "slurm://torchx/40")
     result = search_jobs(config)[0].folders[0]
     result.mkdir(parents=True)
     polls = tmp_path / "polls"
