@@ -11,8 +11,8 @@ Stages, each one resumable (a training that has its line in OUT is not done agai
     search     the search of the config's days, and one architecture of all of them
     refine     modules of the found network added and dropped, judged by the validation days, or the last of the searched ones; from then
                on `refined` is a model too
-    controls   the found network, that of a single day, the full supernet, and random ones at its FLOPs; with `--models refined`
-               random ones at the refined network's
+    controls   the found network, those of a single day and of one pass over all of them in order, the full supernet, and random ones at
+               the found network's FLOPs; with `--models refined` random ones at that network's
     ranking    Kendall's tau between the supernet's judgement of those networks and what they reach alone, likewise
     table      what the records say
 
@@ -51,9 +51,9 @@ from recsys_nas.jobs.environment import Ranks, process_group
 from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.jobs.refine import refine, refine_text
 from recsys_nas.jobs.retrain import PREDICTIONS, retrain
-from recsys_nas.jobs.search_day import search_day
+from recsys_nas.jobs.search_day import search_day, search_in_sequence
 from recsys_nas.judged_days import scored_days
-from recsys_nas.search.aggregate import aggregate_run
+from recsys_nas.search.aggregate import SEQUENTIAL, aggregate_run
 from recsys_nas.training.metrics import paired_difference
 from recsys_nas.zoo.catalogue import FOUND, REFINED
 from recsys_nas.zoo.catalogue import FULL_SUPERNET as FULL
@@ -77,9 +77,9 @@ class Bench:
     overrides: tuple[str, ...]
     deadline: float
 
-    def run(self, recipe: str, point: Sequence[str] = (), days: str = "") -> Run:
-        """The run folder of a recipe and a point of the grid; `days`: one searched on these days alone."""
-        name = "-".join([self.data, recipe, *(p.replace("=", "_") for p in point), *([f"days_{days}"] if days else [])])
+    def run(self, recipe: str, point: Sequence[str] = (), control: str = "", days: str = "") -> Run:
+        """The run folder of a recipe and a point of the grid, and of a control by name; `days`: one searched on these days alone."""
+        name = "-".join([self.data, recipe, *(p.replace("=", "_") for p in point), *([control] if control else [])])
         config = Path(__file__).parent.parent / "configs" / DATA[self.data].config
         fixed = [f'name="{name}"', f'output="{self.work}"', f'data.shards="{self.shards}"']
         values = [*fixed, *DATA[self.data].recipes.get(recipe, ()), *self.overrides, *point]
@@ -143,11 +143,19 @@ def refine_found(bench: Bench, seeds: Sequence[int], rounds: int, tolerance: flo
 
 def one_day(bench: Bench, day: int, point: Point) -> Run:
     """What the first day alone would have given."""
-    run = bench.run("late", point, days=str(day))
+    run = bench.run("late", point, ONE_DAY, days=str(day))
     source, target = bench.run("late").folder / "days" / f"day={day:02d}" / "alphas.json", run.folder / "days" / f"day={day:02d}"
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / "alphas.json", source.read_text(encoding="utf-8"))
     aggregate_run(run.folder)
+    return run
+
+
+def in_sequence(bench: Bench, point: Point) -> Run:
+    """What one search over all days in order gives."""
+    searched, run = bench.run("late"), bench.run("late", point, SEQUENTIAL)
+    search_in_sequence(searched, bench.ranks)
+    write_text(run.folder / ARCHITECTURE, (searched.folder / SEQUENTIAL / ARCHITECTURE).read_text(encoding="utf-8"))
     return run
 
 
@@ -164,6 +172,7 @@ def controls(bench: Bench, around: str, seeds: Sequence[int], count: int) -> Non
     bench.train(bench.tasks(AROUND[around], [f"random-{number:02d}" for number in range(count)], seeds[:1], point))
     if around == FOUND and len(_days(run)) > 1:
         bench.train(bench.tasks("late", [ONE_DAY], seeds, point), one_day(bench, _days(run)[0], best), named=FOUND)
+        bench.train(bench.tasks("late", [SEQUENTIAL], seeds, point), in_sequence(bench, best), named=FOUND)
 
 
 def rank(bench: Bench, around: str) -> None:

@@ -83,10 +83,10 @@ class EmbeddingConfig:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"embedding.{name} = {getattr(self, name)}: must be finite and 0 or more")
         self._check_optimizer()
-        self._check_sharding("embedding", self.sharding, self.min_partition)
+        self.check_sharding("embedding", self.sharding, self.min_partition)
         for feature in self.tables:
             table = self.constraints(feature)
-            self._check_sharding(f"embedding.tables.{feature}", table.sharding, table.min_partition)
+            self.check_sharding(f"embedding.tables.{feature}", table.sharding, table.min_partition)
 
     def constraints(self, feature: str) -> TableConstraints:
         """What holds for the table of `feature`."""
@@ -111,7 +111,8 @@ class EmbeddingConfig:
             why = " (this one works on GPUs only and would leave a CPU job hanging)" if self.optimizer in _GPU_ONLY else ""
             raise ValueError(f"embedding.optimizer = {self.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}{why}")
 
-    def _check_sharding(self, where: str, sharding: tuple[Sharding, ...], min_partition: int) -> None:
+    def check_sharding(self, where: str, sharding: tuple[Sharding, ...], min_partition: int) -> None:
+        """Raise ValueError for ways of sharding that this optimizer cannot do, or under which the model would depend on the plan."""
         if min_partition < 0 or min_partition % 4 or (min_partition and self.dim % min_partition):
             text = f"must be 0 (whole rows), or a multiple of 4 that divides embedding.dim = {self.dim}"
             raise ValueError(f"{where}.min_partition = {min_partition}: {text}")

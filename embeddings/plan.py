@@ -9,14 +9,20 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from data_prep.atomic import write_json
 from data_prep.wording import counted
+from embeddings.config import Kernel, Sharding
 from embeddings.errors import TableError
 
 FORMAT_VERSION = 1
+REPLICATED, UNFUSED = "data_parallel", "dense"
+"""The tables that every rank has whole are looked up by a kernel with no optimizer fused into it, and only they are."""
+ON_CPU = (UNFUSED, "fused")
+_ACROSS_ALL_RANKS, _WITHIN_A_HOST = ("row_wise",), ("table_row_wise", "grid_shard")
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class TablePlan:
     name: str
     rows: int
     dim: int
-    sharding: str
+    sharding: Sharding
     kernel: str
     shards: tuple[TableShard, ...]
     cost_ms: float = 0.0
@@ -113,8 +119,9 @@ class Plan:
             raise TableError(f"{path} holds no sharding plan ({error!r}); `recsys-nas plan` writes one") from error
         return plan
 
-    def check(self, tables: Mapping[str, tuple[int, int]], world_size: int, where: str) -> None:
-        """Raise TableError unless this plan is for `tables` (rows and dim by name) over `world_size` ranks and covers each of them."""
+    def check(self, tables: Mapping[str, tuple[int, int]], world_size: int, ranks_per_host: int, where: str) -> None:
+        """Raise TableError unless this plan is for `tables` (rows and dim by name) over these ranks and hosts, and covers each table in
+        a way that its kind of sharding can look up."""
         if self.world_size != world_size:
             job = counted(world_size, "rank")
             raise TableError(f"{where} is for {counted(self.world_size, 'rank')} and the job has {job}; plan again for {job}")
@@ -128,7 +135,13 @@ class Plan:
             if (table.rows, table.dim) != (rows, dim):
                 size = f"{name} with {table.rows} rows x {table.dim}, the model has {rows} x {dim}"
                 raise TableError(f"{where} is for other tables: {size}; plan again from this config")
+            _check_words(table, where)
             _check_cover(table, world_size, where)
+            if table.sharding in _WITHIN_A_HOST and self.ranks_per_host != ranks_per_host:
+                hosts = f"for hosts of {counted(self.ranks_per_host, 'rank')} and the job's have {ranks_per_host}"
+                raise TableError(f"{where}: {table.name} is {table.sharding}, {hosts}; plan again")
+            if table.sharding in _ACROSS_ALL_RANKS + _WITHIN_A_HOST:
+                _check_row_blocks(table, world_size if table.sharding in _ACROSS_ALL_RANKS else ranks_per_host, where)
 
 
 def _table(raw: Mapping[str, Any]) -> TablePlan:
@@ -144,6 +157,33 @@ def _check_cover(table: TablePlan, world_size: int, where: str) -> None:
             raise TableError(
                 f"{where}: {table.name} has a shard at {shard.row}, {shard.column} on rank {shard.rank} that cannot be; plan again"
             )
-    copies = world_size if table.sharding == "data_parallel" else 1
-    if sum(shard.rows * shard.columns for shard in table.shards) != copies * table.rows * table.dim:
-        raise TableError(f"{where}: the shards of {table.name} do not cover it; plan again")
+    copies = world_size if table.sharding == REPLICATED else 1
+    overlap = copies == 1 and any(_overlap(one, other) for one, other in combinations(table.shards, 2))
+    if overlap or sum(shard.rows * shard.columns for shard in table.shards) != copies * table.rows * table.dim:
+        raise TableError(f"{where}: the shards of {table.name} do not cover it once; plan again")
+
+
+def _overlap(one: TableShard, other: TableShard) -> bool:
+    rows = min(one.row + one.rows, other.row + other.rows) - max(one.row, other.row)
+    columns = min(one.column + one.columns, other.column + other.columns) - max(one.column, other.column)
+    return rows > 0 and columns > 0
+
+
+def _check_words(table: TablePlan, where: str) -> None:
+    kernels = (UNFUSED,) if table.sharding == REPLICATED else get_args(Kernel)
+    for name, value, known in (("sharding", table.sharding, get_args(Sharding)), ("kernel", table.kernel, kernels)):
+        if value not in known:
+            raise TableError(f"{where}: {name} {value!r} of {table.name}, which is {table.sharding}: must be {', '.join(known)}")
+
+
+def _check_row_blocks(table: TablePlan, ranks: int, where: str) -> None:
+    """TorchRec finds a row by dividing its number by the size of a block: neighbouring ranks have equal blocks, the last ones what is left."""
+    block = -(-table.rows // ranks)
+    by_columns = groupby(sorted(table.shards, key=lambda shard: (shard.column, shard.rank)), key=lambda shard: shard.column)
+    for _, shards in by_columns:
+        found = [(shard.rank, shard.row, shard.rows) for shard in shards]
+        first = found[0][0] - found[0][0] % ranks
+        starts = [min(number * block, table.rows) for number in range(ranks)]
+        wanted = [(first + number, row, min(block, table.rows - row)) for number, row in enumerate(starts)]
+        if found != wanted:
+            raise TableError(f"{where}: the rows of {table.name} must be cut into equal blocks of {block}, one a rank in order; plan again")

@@ -28,7 +28,7 @@ from data_prep.schema import Schema
 from data_prep.wording import counted
 from embeddings.config import EmbeddingConfig
 from embeddings.errors import DoesNotFit, TableError
-from embeddings.plan import Memory, Plan, TablePlan, TableShard
+from embeddings.plan import ON_CPU, Memory, Plan, TablePlan, TableShard
 from embeddings.plan_text import human_bytes
 from embeddings.tables import embedding_tables, table_name
 
@@ -109,9 +109,7 @@ def make_plan(
     tables = embedding_tables(schema, config)
     sizes = table_sizes(tables)
     if config.plan:
-        plan = Plan.read(Path(config.plan))
-        plan.check(sizes, machine.world_size, config.plan)
-        return plan
+        return _plan_of_file(config, machine, sizes)
     for parameter in tables.parameters():  # for its estimates of memory
         parameter._optimizer_classes = [_OPTIMIZER_CLASSES[config.optimizer]]
     constraints = _constraints(schema, config, machine, lengths or {})
@@ -135,6 +133,21 @@ def make_plan(
     plans = (_table_plan(option, sizes, config) for option in planner._best_plan)
     by_name = {table.name: table for table in plans}
     return Plan(machine.world_size, machine.ranks_per_host, machine.device, machine.capacity, tuple(by_name[name] for name in sizes))
+
+
+def _plan_of_file(config: EmbeddingConfig, machine: Machine, sizes: Mapping[str, tuple[int, int]]) -> Plan:
+    """It may have been made under another config, or edited, and is held to what the planner is held to."""
+    plan = Plan.read(Path(config.plan))
+    plan.check(sizes, machine.world_size, machine.ranks_per_host, config.plan)
+    for table in plan.tables:
+        narrowest = min(shard.columns for shard in table.shards)
+        try:
+            config.check_sharding(f"{config.plan}: {table.name}", (table.sharding,), narrowest if narrowest < table.dim else 0)
+        except ValueError as error:
+            raise TableError(str(error)) from error
+        if machine.device == "cpu" and table.kernel not in ON_CPU:
+            raise TableError(f"{config.plan}: {table.name} has kernel {table.kernel!r}, which needs GPUs; plan again for CPUs")
+    return plan
 
 
 def table_sizes(tables: EmbeddingBagCollection) -> dict[str, tuple[int, int]]:

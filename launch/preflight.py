@@ -63,6 +63,11 @@ def _check_searched_days(config: Config, manifest: Manifest) -> None:
 def _check_launch(launch: LaunchConfig, days: int) -> None:
     if launch.scheduler in CONTAINERS and not launch.image:
         raise LaunchError(f"launch.image is empty: {launch.scheduler} runs containers; name an image built by the project's Dockerfile")
+    if 0 < launch.gpus < launch.nproc_per_node:
+        raise LaunchError(
+            f"launch.nproc_per_node = {launch.nproc_per_node}, launch.gpus = {launch.gpus}: each process needs a GPU of its own, or all would "
+            f"run on the CPU; launch.gpus={launch.nproc_per_node}, or launch.gpus=0"
+        )
     if launch.min_days > days:
         raise LaunchError(f"launch.min_days = {launch.min_days}: data.search_days has only {days}; 0 stands for all of them")
 

@@ -63,7 +63,7 @@ def prepare(words: Sequence[str], launch: LaunchConfig, resume: bool, dryrun: bo
     asked = parse_run(words)
     # A stage of preparation is one process, without GPUs.
     launch = replace(with_resource(launch), resource="", nnodes=1, nproc_per_node=1, gpus=0)
-    if resume and not work_folder(asked.out).exists():
+    if resume and not (work_folder(asked.out).exists() or (asked.out / MANIFEST).exists()):
         raise LaunchError(f"nothing to resume: no preparation has begun in {asked.out}; leave out --resume to begin one")
     options = options_of(asked)
     if dryrun:

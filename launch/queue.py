@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
@@ -178,10 +179,10 @@ class JobQueue:
         """Whether the scheduler answered, and the job's state, None when it does not know the job."""
         try:
             return True, self.runner.status(attempt.handle)
-        except Exception:  # whatever a scheduler's client raises: an accounting that is down, a lost connection ...
+        except Exception as error:  # whatever a scheduler's client raises: an accounting that is down, a lost connection ...
             if self.launch.scheduler == LOCAL:
                 raise
-            return False, None
+            return getattr(error, "status", None) == HTTPStatus.NOT_FOUND, None  # Kubernetes' answer for a job that was deleted
 
     def _why(self, attempt: Attempt, state: str) -> Failure:
         if state == TIME_LIMIT:

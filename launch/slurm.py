@@ -2,7 +2,8 @@
 
 TorchX 0.7 writes logs named after the job's number into the working directory, or else runs the job in another one (`job_dir`), where
 no relative path holds. It hands variables to `srun --export`, which loses to those that the controller has of the same name. Its table of
-states lacks "CANCELLED by 1000", which is how `sacct` reports every cancelled job.
+states lacks "CANCELLED by 1000", which is how `sacct` reports every cancelled job. It lets Slurm start a job again that lost its node,
+beside the attempt that the controller starts in its place.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from torchx.runner import Runner
 from torchx.schedulers import get_scheduler_factories
 from torchx.schedulers.api import AppDryRunInfo, DescribeAppResponse
-from torchx.schedulers.slurm_scheduler import SLURM_STATES, SlurmScheduler
+from torchx.schedulers.slurm_scheduler import SLURM_STATES, SlurmReplicaRequest, SlurmScheduler
 from torchx.specs import AppDef, AppState, runopts
 
 SLURM = "slurm"
@@ -36,6 +37,7 @@ class RunFolderSlurm(SlurmScheduler):
             # Not by `srun --export`, which leaves a variable as it is that the controller has too, and takes no comma.
             settings = [f"{name}={value}" for name, value in replica.env.items()]
             replica.entrypoint, replica.args, replica.env = "env", [*settings, replica.entrypoint, *replica.args], {}
+            _as_slurm_takes_it(replica)
         if log_dir := cfg.get("log_dir"):
             folder = str(Path(log_dir).resolve()).replace("%", "%%")  # which Slurm would replace
             info.request.cmd += [f"--output={folder}/sbatch.log"]
@@ -67,6 +69,17 @@ class RunFolderSlurm(SlurmScheduler):
 
     def _cancel_existing(self, app_id: str) -> None:
         subprocess.run(["scancel", "--quiet", app_id], check=False)  # which fails when the job has just ended
+
+
+def _as_slurm_takes_it(replica: SlurmReplicaRequest) -> None:
+    """One task a node, its GPUs and cores asked for in words that Slurm 22.05 and later take, and no retries but the controller's."""
+    options = replica.sbatch_opts
+    if gpus := options.pop("gpus-per-task", None):
+        options["gpus-per-node"] = gpus  # gpus-per-task is refused where the number of tasks is not told, from 23.11 on
+    if cores := options.get("cpus-per-task"):
+        replica.srun_opts["cpus-per-task"] = cores  # which srun does not take over from sbatch, from 22.05 on
+    options.pop("requeue", None)
+    options["no-requeue"] = None
 
 
 class CancellingRunner(Runner):

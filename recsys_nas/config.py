@@ -212,11 +212,13 @@ def to_toml(config: Config) -> str:
 
 
 def config_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a config by its whole key, such as `search.batch_size`."""
+    """Every value of a config by its whole key, such as `search.batch_size`; `retrain.sizes` as plain values by model."""
     for field_ in dataclasses.fields(section):
         value, key = getattr(section, field_.name), prefix + field_.name
         if dataclasses.is_dataclass(value):
             yield from config_values(value, f"{key}.")
+        elif isinstance(value, dict):
+            yield key, {name: dataclasses.asdict(one) if dataclasses.is_dataclass(one) else one for name, one in value.items()}
         else:
             yield key, value
 

@@ -67,7 +67,7 @@ def read_run(run: Path) -> RunRecords:
 def _read_sweep(path: Path) -> list[Record]:
     """Name, dense FLOPs, AUC and its interval of each network found under another price."""
     points = read_record(path, ("points",), "run `recsys-nas pareto` again")["points"] if path.exists() else []
-    return [point for point in points if point["kind"] == "found" and point["name"] != FOUND]
+    return [point for point in points if point["kind"] == "found" and point["name"] not in (FOUND, REFINED)]
 
 
 def read_days(run: Path, config: Config) -> list[Record]:

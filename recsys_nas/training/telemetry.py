@@ -44,7 +44,7 @@ class Telemetry:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("metrics.jsonl", "gates.jsonl"):
             _keep_until(folder / name, resumed_at)
-        self._writer = SummaryWriter(str(folder), purge_step=resumed_at or None)
+        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1)
         self._writer.add_custom_scalars(tensorboard.LAYOUT)
 
     def __enter__(self) -> Telemetry:

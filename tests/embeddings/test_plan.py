@@ -139,15 +139,90 @@ def on_no_rank(raw: dict[str, Any]) -> None:
     raw["tables"][0]["shards"][0]["rank"] = 7
 
 
+def of_uneven_blocks(raw: dict[str, Any]) -> None:
+    first, second = raw["tables"][0]["shards"]
+    first["rows"], second["row"], second["rows"] = 300, 300, 700
+
+
+def in_another_order(raw: dict[str, Any]) -> None:
+    first, second = raw["tables"][0]["shards"]
+    first["rank"], second["rank"] = 1, 0
+
+
+def overlapping(raw: dict[str, Any]) -> None:
+    raw["tables"][0]["shards"][1]["row"] = 0
+
+
+def misspelt(raw: dict[str, Any]) -> None:
+    raw["tables"][0]["sharding"] = "row_wize"
+
+
+def on_an_unknown_kernel(raw: dict[str, Any]) -> None:
+    raw["tables"][0]["kernel"] = "fast"
+
+
+def on_a_kernel_that_does_not_train(raw: dict[str, Any]) -> None:
+    raw["tables"][0]["kernel"] = "dense"
+
+
+def on_a_kernel_for_gpus(raw: dict[str, Any]) -> None:
+    raw["tables"][0]["kernel"] = "fused_uvm"
+
+
 @pytest.mark.parametrize(
-    ("change", "message"), [(without_a_shard, "the shards of t_zip do not cover it"), (on_no_rank, "t_zip has a shard at 0, 0 on rank 7")]
+    ("change", "message"),
+    [
+        (without_a_shard, "the shards of t_zip do not cover it once"),
+        (on_no_rank, "t_zip has a shard at 0, 0 on rank 7"),
+        (of_uneven_blocks, "the rows of t_zip must be cut into equal blocks of 500, one a rank in order"),
+        (in_another_order, "the rows of t_zip must be cut into equal blocks"),
+        (overlapping, "the shards of t_zip do not cover it once"),
+        (misspelt, "sharding 'row_wize' of t_zip"),
+        (on_an_unknown_kernel, "kernel 'fast' of t_zip, which is row_wise: must be fused, "),
+        (on_a_kernel_that_does_not_train, "kernel 'dense' of t_zip"),
+        (on_a_kernel_for_gpus, "t_zip has kernel 'fused_uvm', which needs GPUs"),
+    ],
 )
 def test_a_plan_edited_into_nonsense_is_refused(tmp_path: Path, plan: Plan, change: Any, message: str) -> None:
-    raw = plan.to_json()
-    change(raw := json.loads(json.dumps(raw)))
+    change(raw := json.loads(json.dumps(plan.to_json())))
     (tmp_path / "plan.json").write_text(json.dumps(raw))
     with pytest.raises(TableError, match=message):
         make_plan(SCHEMA, EmbeddingConfig(dim=8, plan=str(tmp_path / "plan.json")), machine(2), 96)
+
+
+def test_a_plan_is_held_to_what_the_optimizer_can_do(tmp_path: Path, plan: Plan) -> None:
+    """Under a plan of fused tables Adam would have been plain SGD."""
+    plan.write(tmp_path / "plan.json")
+    with pytest.raises(TableError, match=r"plan\.json: t_zip\.sharding = \['row_wise'\]: adam goes over whole tables"):
+        make_plan(SCHEMA, EmbeddingConfig(dim=8, optimizer="adam", plan=str(tmp_path / "plan.json")), machine(2), 96)
+    cut = EmbeddingConfig(dim=16, optimizer="adagrad", sharding=("column_wise",), min_partition=4)
+    make_plan(SCHEMA, cut, machine(2), 96).write(tmp_path / "columns.json")
+    with pytest.raises(TableError, match=r"columns\.json: t_zip\.sharding = .* rowwise_adagrad keeps one sum a row"):
+        make_plan(SCHEMA, EmbeddingConfig(dim=16, plan=str(tmp_path / "columns.json")), machine(2), 96)
+
+
+def test_a_plan_for_other_hosts_is_refused_where_that_matters(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    for kind, others_too in (("row_wise", True), ("table_row_wise", False)):
+        made = make_plan(SCHEMA, EmbeddingConfig(dim=8, sharding=(kind,)), machine(4, ranks_per_host=2), 96)  # type: ignore[arg-type]
+        made.write(path)
+        config = EmbeddingConfig(dim=8, plan=str(path))
+        assert make_plan(SCHEMA, config, machine(4, ranks_per_host=2), 96) == made
+        if others_too:
+            assert make_plan(SCHEMA, config, machine(4), 96) == made
+        else:
+            with pytest.raises(TableError, match="t_zip is table_row_wise, for hosts of 2 ranks and the job's have 4"):
+                make_plan(SCHEMA, config, machine(4), 96)
+
+
+@pytest.mark.parametrize("kind", ["table_wise", "column_wise", "row_wise", "table_row_wise", "grid_shard", "data_parallel"])
+@pytest.mark.parametrize(("world_size", "hosts_of"), [(4, 2), (6, 3)])
+def test_what_the_planner_makes_is_taken_from_a_file(tmp_path: Path, kind: Any, world_size: int, hosts_of: int) -> None:
+    tiny = Schema("label", (), (*SCHEMA.sparse, SparseFeature("flag", 3), SparseFeature("odd", 13)))
+    config = EmbeddingConfig(dim=8, optimizer="adagrad", sharding=(kind,), min_partition=4)
+    made = make_plan(tiny, config, machine(world_size, hosts_of), 96)
+    made.write(tmp_path / "plan.json")
+    assert make_plan(tiny, dataclasses.replace(config, plan=str(tmp_path / "plan.json")), machine(world_size, hosts_of), 96) == made
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 9}', '{"format_version": 1, "tables": [3]}'])

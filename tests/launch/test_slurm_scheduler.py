@@ -107,11 +107,21 @@ def test_logs_and_script_of_a_job(config: Config, command: Command, tmp_path: Pa
     assert (logs / "handle").read_text() == "slurm://torchx/41"
     assert f"--parsable --output={logs}/sbatch.log" in (tmp_path / "arguments").read_text()
     script = (tmp_path / "script").read_text()
-    assert "#SBATCH --job-name=fake_job-0 --requeue --partition=cpu --ntasks-per-node=1 --cpus-per-task=6 --mem=5000\n" in script
+    assert "#SBATCH --job-name=fake_job-0 --partition=cpu --ntasks-per-node=1 --cpus-per-task=6 --mem=5000 --no-requeue\n" in script
     assert f"srun --output={logs}/fake_job-0/stdout.log --error={logs}/fake_job-0/stderr.log " in script
-    assert f"--kill-on-bad-exit=1 env OMP_NUM_THREADS=3 PET_LOG_DIR={logs}/ranks " in script
+    assert f"--kill-on-bad-exit=1 --cpus-per-task=6 env OMP_NUM_THREADS=3 PET_LOG_DIR={logs}/ranks " in script
     assert "NCCL_SOCKET_IFNAME=ib0,ib1" in script
     assert "--export" not in script, "which would not override what the controller's own environment has"
+
+
+def test_gpus_are_asked_for_by_node(config: Config, command: Command, tmp_path: Path) -> None:
+    """Slurm 23.11 refuses `--gpus-per-task` without the number of tasks."""
+    command("sbatch", f'cp "${{@: -1}}" {tmp_path}/script; echo 41')
+    command("sacct", "echo FAILED")
+    run(config, gpus=2, nproc_per_node=2)
+    script = (tmp_path / "script").read_text()
+    assert "--gpus-per-node=2" in script
+    assert "gpus-per-task" not in script
 
 
 @pytest.mark.parametrize(
