@@ -168,7 +168,8 @@ def controls(bench: Bench, around: str, seeds: Sequence[int], count: int) -> Non
     def point(_: str) -> list[Point]:
         return [best]
 
-    bench.train(bench.tasks("late", [around, FULL], seeds, point))
+    bench.train(bench.tasks("late", [around], seeds, point))
+    bench.train(bench.tasks("late", [FULL], seeds[:1], point))
     bench.train(bench.tasks(AROUND[around], [f"random-{number:02d}" for number in range(count)], seeds[:1], point))
     if around == FOUND and len(_days(run)) > 1:
         bench.train(bench.tasks("late", [ONE_DAY], seeds, point), one_day(bench, _days(run)[0], best), named=FOUND)

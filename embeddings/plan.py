@@ -177,7 +177,7 @@ def _check_words(table: TablePlan, where: str) -> None:
 
 
 def _check_row_blocks(table: TablePlan, ranks: int, where: str) -> None:
-    """TorchRec finds a row by dividing its number by the size of a block: neighbouring ranks have equal blocks, the last ones what is left."""
+    """TorchRec finds a row by dividing its number by the size of a block: ranks in order have equal blocks, the last ones what is left."""
     block = -(-table.rows // ranks)
     by_columns = groupby(sorted(table.shards, key=lambda shard: (shard.column, shard.rank)), key=lambda shard: shard.column)
     for _, shards in by_columns:
@@ -186,4 +186,4 @@ def _check_row_blocks(table: TablePlan, ranks: int, where: str) -> None:
         starts = [min(number * block, table.rows) for number in range(ranks)]
         wanted = [(first + number, row, min(block, table.rows - row)) for number, row in enumerate(starts)]
         if found != wanted:
-            raise TableError(f"{where}: the rows of {table.name} must be cut into equal blocks of {block}, one a rank in order; plan again")
+            raise TableError(f"{where}: the rows of {table.name} must be cut into blocks of {block}, one a rank in order; plan again")

@@ -17,6 +17,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 TAIL_BYTES = 64_000
+STDERR_LOG = "stderr.log"
 TRACEBACK = "Traceback (most recent call last):"
 # Slurm's own programs begin their lines in the same way, but a job that they ended may be tried again.
 USER_ERROR = re.compile(r"^(?!slurm|srun)(?:[\w.-]+: )?error: (.+)$", re.MULTILINE)
@@ -54,8 +55,8 @@ def _line(message: str) -> str:
 
 def _stderr_logs(logs: Path) -> list[Path]:
     """Stderr of the ranks, then of the process TorchX started (torchrun); each oldest last word first."""
-    ranks = _by_age(logs.glob("ranks/*/attempt_*/*/stderr.log"))
-    return ranks + _by_age(path for path in logs.rglob("stderr.log") if path not in ranks)
+    ranks = _by_age(logs.glob(f"ranks/*/attempt_*/*/{STDERR_LOG}"))
+    return ranks + _by_age(path for path in logs.rglob(STDERR_LOG) if path not in ranks)
 
 
 def _by_age(paths: Iterable[Path]) -> list[Path]:

@@ -26,11 +26,11 @@ from launch.outcome import JOB_FAILED, in_one_line
 from launch.preflight import check
 from launch.progress import Lines, Tally, progress
 from launch.queue import JobQueue
-from launch.resources import with_resource
 from launch.slurm import open_runner
 from launch.stop import Stop
 from launch.tracking import Tracking, open_tracking
 from recsys_nas.config import Config, load_config
+from recsys_nas.named_resources import with_resource
 
 STAGES = ("search", "retrain", "compare")
 

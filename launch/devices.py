@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_prep.wording import counted
 from launch.errors import LaunchError
-from launch.jobs import LOCAL
+from launch.jobs import DOCKER, LOCAL
 from recsys_nas.config import LaunchConfig
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -27,9 +27,11 @@ class Slots:
 
 def slots(launch: LaunchConfig, jobs: int) -> Slots:
     """What `launch` allows for this many jobs. Raises LaunchError when this machine lacks the GPUs of even one job."""
-    if launch.scheduler != LOCAL:
+    if launch.scheduler not in (LOCAL, DOCKER):
         return Slots(launch.max_parallel or jobs)
     by_cores = launch.max_parallel or local_cores() // (launch.nnodes * launch.nproc_per_node * launch.cpus) or 1
+    if launch.scheduler == DOCKER:  # which gives every container the first GPUs, and cannot be told which
+        return Slots((launch.max_parallel or 1) if launch.gpus else by_cores)
     if not launch.gpus:
         return Slots(by_cores, gpus=())
     if launch.nnodes > 1:

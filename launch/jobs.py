@@ -13,6 +13,7 @@ import torchx
 from torchx.components.dist import ddp
 from torchx.specs import AppDef, Resource, Role, parse_mounts
 
+from launch.causes import STDERR_LOG
 from launch.child import PARENT
 from recsys_nas.config import Config, LaunchConfig, parse_days
 from recsys_nas.search.day_results import searched_in
@@ -20,7 +21,8 @@ from recsys_nas.zoo.catalogue import FOUND
 
 SEARCH_MODULE = "recsys_nas.jobs.search_day"
 RETRAIN_MODULE = "recsys_nas.jobs.retrain"
-LOCAL = "local_cwd"
+LOCAL, DOCKER = "local_cwd", "local_docker"
+CONTAINERS = ("kubernetes", DOCKER)
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,15 @@ def ddp_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str
 
 
 def process_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:
-    """The job as one process, without torchrun, that ends with whoever started it."""
+    """The job as one process, without torchrun, that ends with whoever started it, and whose last words are in `logs`."""
+    command = ["python", "-m", job.module, *job.arguments]
+    if launch.scheduler in CONTAINERS:  # TorchX leaves their output where the cluster keeps it
+        command = ["bash", "-c", 'exec "$@" 2> >(tee "$0" >&2)', str(logs.resolve() / STDERR_LOG), *command]
     role = Role(
         name=job.module.rpartition(".")[2],
         image=launch.image or torchx.IMAGE,
         entrypoint="python",
-        args=["-m", "launch.child", "python", "-m", job.module, *job.arguments],
+        args=["-m", "launch.child", *command],
         env=_given(launch, environment),
         resource=Resource(cpu=launch.cpus, gpu=0, memMB=launch.memory_mb),
         mounts=parse_mounts(_mount_options(launch)),

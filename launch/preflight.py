@@ -10,14 +10,14 @@ from data_prep.errors import DataError
 from data_prep.shards import Manifest, open_manifest
 from data_prep.staging import check_staging
 from launch.errors import LaunchError
+from launch.jobs import CONTAINERS
 from recsys_nas.config import Config, ConfigError, LaunchConfig, parse_days
 from recsys_nas.judged_days import check_judged_days
 from recsys_nas.search.day_results import check_settings
 from recsys_nas.search.discretise import discretisation
 from recsys_nas.space import space_from_config
+from recsys_nas.zoo.architectures import ARCHITECTURES
 from recsys_nas.zoo.catalogue import RUN_MODELS
-
-CONTAINERS = ("kubernetes", "local_docker")
 
 
 def check(config: Config) -> None:
@@ -39,6 +39,7 @@ def check(config: Config) -> None:
     except ValueError as error:
         raise LaunchError(str(error)) from error
     for model in config.retrain.models:
+        _check_published(config, model, len(schema.dense), len(schema.categorical))
         _check_name("retrain.models", model, (*RUN_MODELS, *config.retrain.sizes))
     for name, sizes in config.retrain.sizes.items():
         _check_name(f"retrain.sizes.{name}", sizes.model or name, RUN_MODELS)
@@ -60,13 +61,23 @@ def _check_searched_days(config: Config, manifest: Manifest) -> None:
             raise LaunchError(str(error)) from error
 
 
+def _check_published(config: Config, model: str, num_dense: int, num_sparse: int) -> None:
+    """Before the search is paid for; what a model's own layers refuse, its job says."""
+    sizes = config.retrain.sizes.get(model)
+    if published := ARCHITECTURES.get((sizes and sizes.model) or model):
+        try:
+            published(num_dense, num_sparse, config.embedding.dim)
+        except ValueError as error:
+            raise LaunchError(f"retrain.models: {model!r} cannot be built of these features: {error}") from error
+
+
 def _check_launch(launch: LaunchConfig, days: int) -> None:
     if launch.scheduler in CONTAINERS and not launch.image:
         raise LaunchError(f"launch.image is empty: {launch.scheduler} runs containers; name an image built by the project's Dockerfile")
     if 0 < launch.gpus < launch.nproc_per_node:
         raise LaunchError(
-            f"launch.nproc_per_node = {launch.nproc_per_node}, launch.gpus = {launch.gpus}: each process needs a GPU of its own, or all would "
-            f"run on the CPU; launch.gpus={launch.nproc_per_node}, or launch.gpus=0"
+            f"launch.nproc_per_node = {launch.nproc_per_node}, launch.gpus = {launch.gpus}: each process needs a GPU of its own, or all "
+            f"would run on the CPU; launch.gpus={launch.nproc_per_node}, or launch.gpus=0"
         )
     if launch.min_days > days:
         raise LaunchError(f"launch.min_days = {launch.min_days}: data.search_days has only {days}; 0 stands for all of them")

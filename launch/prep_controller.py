@@ -24,7 +24,7 @@ from data_prep.inputs import DaySource, find_logs
 from data_prep.job_progress import progress_file
 from data_prep.options import PrepareOptions
 from data_prep.pool import default_workers
-from data_prep.shards import day_folder
+from data_prep.shards import MANIFEST, day_folder
 from data_prep.table_format import TableFormat
 from data_prep.vocabulary import VOCABULARY, VOCABULARY_FILE
 from data_prep.wording import counted
@@ -37,10 +37,10 @@ from launch.lock import run_lock
 from launch.outcome import JOB_FAILED, in_one_line
 from launch.progress import Tally, progress
 from launch.queue import JobQueue
-from launch.resources import with_resource
 from launch.slurm import open_runner
 from launch.stop import Stop
 from recsys_nas.config import LaunchConfig, load_config
+from recsys_nas.named_resources import with_resource
 
 MODULE = "data_prep.cli"
 

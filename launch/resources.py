@@ -6,12 +6,7 @@ sell with such a node (AWS p5 and p4d, Azure ND H100 v5 and ND A100 v4, Google a
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from torchx.specs import Resource, named_resources
-
-from launch.errors import LaunchError
-from recsys_nas.config import LaunchConfig
+from torchx.specs import Resource
 
 GIB = 1024
 
@@ -31,15 +26,3 @@ def one_gpu() -> Resource:
 
 def cpu_small() -> Resource:
     return Resource(cpu=4, gpu=0, memMB=16 * GIB)
-
-
-def with_resource(launch: LaunchConfig) -> LaunchConfig:
-    """`launch` with cpus, gpus, memory_mb and, unless it is set, one process a GPU as its resource says. Raises LaunchError."""
-    if not launch.resource:
-        return launch
-    try:
-        node = named_resources[launch.resource]
-    except KeyError as error:
-        raise LaunchError(f"launch.resource = {launch.resource!r}: {error.args[0]}") from error
-    ranks = node.gpu if node.gpu and launch.nproc_per_node == 1 else launch.nproc_per_node
-    return replace(launch, nproc_per_node=ranks, cpus=max(1, int(node.cpu) // ranks), gpus=node.gpu, memory_mb=node.memMB)

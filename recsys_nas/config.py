@@ -218,7 +218,7 @@ def config_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if dataclasses.is_dataclass(value):
             yield from config_values(value, f"{key}.")
         elif isinstance(value, dict):
-            yield key, {name: dataclasses.asdict(one) if dataclasses.is_dataclass(one) else one for name, one in value.items()}
+            yield key, {name: vars(one) if dataclasses.is_dataclass(one) else one for name, one in value.items()}
         else:
             yield key, value
 

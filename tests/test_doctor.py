@@ -95,6 +95,14 @@ BAD = [
     ),
     ("versions", "problem", with_packages(HEALTHY, torch="1.13.1"), ["torch 2.(X+5)"], "make setup"),
     (
+        "versions",
+        "problem",
+        with_packages(HEALTHY, torch="2.6.0+cpu", torchrec="1.1.0", fbgemm_gpu_cpu="1.1.0"),
+        ["torch 2.6.0", "runs on torch 2.11 to 2.13 and torchx 0.7"],
+        "make setup",
+    ),
+    ("versions", "problem", with_packages(HEALTHY, torchx="0.5.0"), ["torchx 0.5.0", "torchx 0.7"], "make setup"),
+    (
         "one fbgemm",
         "problem",
         with_packages(HEALTHY, fbgemm_gpu="1.8.0"),

@@ -15,6 +15,7 @@ from recsys_nas import provenance
 from recsys_nas.config import Config, ConfigError, DataConfig, LaunchConfig, load_config
 from recsys_nas.provenance import versions, write_provenance
 from recsys_nas.search_config import SearchConfig
+from recsys_nas.training.retraining import RetrainConfig, ZooSizes
 from tests.fabricated_shards import write_shards
 
 CONFIG = Config(name="demo", seed=7, data=DataConfig(search_days="0-4"), search=SearchConfig(batch_size=512))
@@ -86,6 +87,7 @@ def test_launch_settings_may_change_and_are_updated(tmp_path: Path) -> None:
         ({"search": SearchConfig(batch_size=1024)}, ["search.batch_size = 512", "1024"]),
         ({"data": DataConfig(search_days="0-3")}, ['data.search_days = "0-4"', '"0-3"']),
         ({"seed": 8}, ["seed = 7", "8"]),
+        ({"retrain": RetrainConfig(sizes={"mlp": ZooSizes(hidden=(64,))})}, ["retrain.sizes = {}", '"hidden": [64]']),
     ],
 )
 def test_another_config_is_refused_in_one_line_and_changes_nothing(tmp_path: Path, changed: dict, words: list[str]) -> None:

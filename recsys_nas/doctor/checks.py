@@ -14,6 +14,8 @@ Status = Literal["ok", "warning", "problem"]
 
 FBGEMM = {"cpu": "fbgemm-gpu-cpu", "cuda": "fbgemm-gpu"}
 SUPPORTED_PYTHON = ((3, 11), (3, 14))
+SUPPORTED_TORCH, TORCHX = ((2, 11), (2, 13)), (0, 7)
+"""What setup.py asks for."""
 DISK_NEEDED, DISK_COMFORTABLE = 2.0, 10.0
 SHARED_MEMORY_NEEDED = 1.0
 OPEN_FILES_NEEDED = 1024
@@ -51,8 +53,12 @@ def check_stack(facts: Facts) -> Finding:
     found = ", ".join(f"{name} {facts.packages[name]}" for name in (*names, "torchx"))
     torch, torchrec, kernels = (_release(facts.packages[name]) for name in names)
     wanted = (1, torch[1] - 5)
-    if torchrec == kernels == wanted and torch[0] == 2:
-        return Finding("versions", "ok", found)
+    if torch[0] == 2 and torchrec == kernels == wanted:
+        (_, first), (_, last) = SUPPORTED_TORCH
+        if first <= torch[1] <= last and _release(facts.packages["torchx"]) == TORCHX:
+            return Finding("versions", "ok", found)
+        rule = f"this project runs on torch 2.{first} to 2.{last} and torchx {TORCHX[0]}.{TORCHX[1]}"
+        return Finding("versions", "problem", f"{found}; {rule}", "make setup")
     rule = f"torch 2.{torch[1]} goes with torchrec and fbgemm 1.{wanted[1]}"
     if torch[0] != 2 or wanted[1] < 0:
         return Finding("versions", "problem", f"{found}; torchrec 1.X and fbgemm 1.X go with torch 2.(X+5)", "make setup")

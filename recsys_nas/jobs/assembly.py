@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,6 +145,8 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
     sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size, run.mean_lengths)
     if ranks.is_first and folder is not None:
         print(plan_text(sharded.plan), flush=True)
+        if warning := computation.slow_on(ranks.device):
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
         sharded.plan.write(folder / "plan.json")
     overlap = embedding.pipeline == "on" or (embedding.pipeline == "auto" and ranks.device.type == "cuda")
     optimizers = recipe.optimizers(recipe.network)

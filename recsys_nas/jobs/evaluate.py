@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json
-from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.judged_days import check_both_classes
@@ -32,8 +31,6 @@ def evaluate(run: Run, model: str, seed: int, days: Sequence[int], ranks: Ranks)
     training = _fingerprint(run.folder / "retrain" / model / f"seed={seed}" / "result.json")
     if path.exists() and (record := read_json(path)).get("training") == training:
         return record
-    if run.config.retrain.progressive:
-        raise ConfigError("this run trains a model for each of retrain.progressive's days; evaluate needs one with that left empty")
     for day in days:
         check_both_classes("--days", [day], run.manifest)
     trained = trained_model(run, model, seed)

@@ -48,8 +48,10 @@ class FrozenRows:
         return FrozenRows(*(gather_rows(values).to(values.device) for values in (self.dense, self.tokens, self.labels)))
 
     def chunks(self, rows: int) -> Iterator[FrozenRows]:
-        for start in range(0, len(self.labels), rows):
-            yield FrozenRows(*(values[start : start + rows] for values in (self.dense, self.tokens, self.labels)))
+        """Of about equal sizes, at most `rows`: a path may be normalised by the statistics of its chunk, which a small last one skews."""
+        parts = max(1, -(-len(self.labels) // rows))
+        for columns in zip(*(torch.tensor_split(values, parts) for values in (self.dense, self.tokens, self.labels)), strict=True):
+            yield FrozenRows(*columns)
 
 
 @dataclass(frozen=True)

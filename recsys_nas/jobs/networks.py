@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from recsys_nas.model import InteractionArch
 from recsys_nas.search.controls import random_controls
 from recsys_nas.space import Architecture, load_architecture
 from recsys_nas.training.retraining import ZooSizes
+from recsys_nas.zoo.architectures import ARCHITECTURES
 from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, REFINED, RUN_MODELS
 from recsys_nas.zoo.hidden_layers import draw_xavier_normal, regularise
 from recsys_nas.zoo.networks import NETWORKS
@@ -64,12 +66,24 @@ def _of_the_zoo(run: Run, model: str) -> nn.Module:
     if contexts := given.get("contexts"):
         given["contexts"] = _positions(run, contexts)
     try:
+        if name in ARCHITECTURES:
+            return _of_the_space(run, ARCHITECTURES[name](*run.sizes, **given))
         return NETWORKS[name](*run.sizes, **given)
     except TypeError as error:
         wrong = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if wrong is None:
             raise
         raise ConfigError(f"retrain.sizes.{model}.{wrong[1]}: {name} has no such size; leave it out") from error
+    except ValueError as error:
+        raise ConfigError(f"retrain.models: {model!r} cannot be built of these features and sizes: {error}") from error
+
+
+def _of_the_space(run: Run, architecture: Architecture) -> nn.Module:
+    """A published network that the space can say, under the rules for the hidden layers of the zoo."""
+    retrain = run.config.retrain
+    if retrain.batch_norm and architecture.normalisation == "none":
+        architecture = replace(architecture, normalisation="batch")
+    return InteractionArch(architecture, dropout=retrain.dropout)
 
 
 def _positions(run: Run, features: tuple[str, ...]) -> list[int]:

@@ -13,6 +13,7 @@ from embeddings.plan_text import plan_text
 from embeddings.planner import Machine, make_plan
 from recsys_nas.config import Config
 from recsys_nas.jobs.assembly import Run
+from recsys_nas.named_resources import with_resource
 
 Phase = Literal["search", "retrain"]
 
@@ -20,12 +21,13 @@ Phase = Literal["search", "retrain"]
 def plan_run(config: Config, phase: Phase, world_size: int) -> Plan:
     """The plan of a job of `config` over `world_size` ranks, made in this process alone.
 
-    Tables live on GPUs where `launch.gpus` says so, and hosts have `launch.nproc_per_node` ranks (1: all are on one host),
-    unless `[embedding]` says otherwise. Raises DoesNotFit, and TableError or DataError for what cannot be planned for.
+    Tables live on GPUs where `launch.gpus`, or the resource that `launch` names, says so, and hosts have `launch.nproc_per_node` ranks
+    (1: all are on one host), unless `[embedding]` says otherwise. Raises DoesNotFit, ConfigError for an unknown resource, and TableError or
+    DataError for what cannot be planned for.
     """
     run = Run(config.run_folder, config, config.run_folder, open_manifest(config.data.shards))
     run = run.searching() if phase == "search" else run
-    embedding, launch = run.config.embedding, config.launch
+    embedding, launch = run.config.embedding, with_resource(config.launch)
     device = embedding.device if embedding.device != "auto" else ("cuda" if launch.gpus else "cpu")
     several_hosts = launch.nproc_per_node > 1 and world_size % launch.nproc_per_node == 0
     machine = Machine.of(embedding, world_size, launch.nproc_per_node if several_hosts else world_size, device)

@@ -33,8 +33,11 @@ CPU = torch.device("cpu")
 def trained_model(run: Run, model: str, seed: int) -> CtrModel:
     """A retrained model, unsharded and on the CPU, whatever plan and ranks trained it. Needs a process group of one.
 
-    Raises ConfigError when it has not been trained, or its last checkpoint is damaged.
+    Raises ConfigError when it has not been trained, or by days in turn, so that no model is left that has seen all of them, or its last
+    checkpoint is damaged.
     """
+    if run.config.retrain.progressive:
+        raise ConfigError("this run trains a model for each of retrain.progressive's days; what is asked needs one with that left empty")
     tables = embedding_tables(run.schema, run.config.embedding).to_empty(device=CPU)
     trained = CtrModel(tables, list(table_rows(run.schema, run.config.embedding)), build_network(run, model))
     folder = run.folder / "retrain" / model / f"seed={seed}"

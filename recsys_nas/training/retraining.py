@@ -42,6 +42,13 @@ class ZooSizes:
     gate_hidden: tuple[int, ...] = ()
     """Of FinalMLP: hidden layers of the gates of that selection."""
 
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            if name != "contexts" and min(value if isinstance(value, tuple) else (value,)) < 1:
+                raise ValueError(f"retrain.sizes: {name} = {list(value) if isinstance(value, tuple) else value}: must be 1 or more")
+        if len(self.contexts) not in (0, 2):
+            raise ValueError(f"retrain.sizes: contexts = {list(self.contexts)}: names two features, one for each stream")
+
     def given(self) -> dict[str, Any]:
         """What differs from the zoo, by the names of the model's arguments."""
         values = {field_.name: getattr(self, field_.name) for field_ in dataclasses.fields(self) if field_.name != "model"}

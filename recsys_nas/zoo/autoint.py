@@ -51,6 +51,8 @@ class AutoIntPlus(nn.Module):
         hidden: Sequence[int] = DEEP,
     ) -> None:
         super().__init__()
+        if wrong := [width for width in attention_dims if width % num_heads]:
+            raise ValueError(f"{num_heads} heads do not divide an attention of {wrong[0]}")
         num_fields = num_dense + num_sparse
         widths = [embedding_dim, *attention_dims]
         self.fields = Fields(num_dense, embedding_dim)

@@ -174,8 +174,8 @@ def on_a_kernel_for_gpus(raw: dict[str, Any]) -> None:
     [
         (without_a_shard, "the shards of t_zip do not cover it once"),
         (on_no_rank, "t_zip has a shard at 0, 0 on rank 7"),
-        (of_uneven_blocks, "the rows of t_zip must be cut into equal blocks of 500, one a rank in order"),
-        (in_another_order, "the rows of t_zip must be cut into equal blocks"),
+        (of_uneven_blocks, "the rows of t_zip must be cut into blocks of 500, one a rank in order"),
+        (in_another_order, "the rows of t_zip must be cut into blocks of 500"),
         (overlapping, "the shards of t_zip do not cover it once"),
         (misspelt, "sharding 'row_wize' of t_zip"),
         (on_an_unknown_kernel, "kernel 'fast' of t_zip, which is row_wise: must be fused, "),

@@ -37,6 +37,7 @@ from recsys_nas.search.day_results import note_settings
         ("serch.batch_size=3", "unknown key serch"),
         ("launch.min_days=4", "launch.min_days = 4: data.search_days has only 3; 0 stands for all of them"),
         ("launch.scheduler=kubernetes", "launch.image is empty: kubernetes runs containers"),
+        ("launch={ gpus = 4, nproc_per_node = 8 }", "launch.nproc_per_node = 8, launch.gpus = 4: each process needs a GPU of its own"),
         ("launch.resource=8xh200", "Did you mean `8xh100`?"),
         ("search.target_flops=10", "search.target_flops = 10: the cheapest network, "),
         ("output=/dev/null/runs", "/dev/null"),
@@ -73,6 +74,9 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slots(LaunchConfig(gpus=2, max_parallel=9), 24) == Slots(1, ("0", "2", "5"))
     assert slots(LaunchConfig(scheduler="slurm", gpus=8), 24) == Slots(24, None)
     assert slots(LaunchConfig(nnodes=2, nproc_per_node=2), 24) == Slots(2, ())
+    assert slots(LaunchConfig(scheduler="local_docker", nproc_per_node=3), 24) == Slots(2)
+    assert slots(LaunchConfig(scheduler="local_docker", gpus=1), 24) == Slots(1)
+    assert slots(LaunchConfig(scheduler="local_docker", gpus=1, max_parallel=2), 24) == Slots(2)
     with pytest.raises(LaunchError, match="one machine is one node"):
         slots(LaunchConfig(gpus=1, nnodes=2), 24)
     with pytest.raises(LaunchError, match="shows 3"):

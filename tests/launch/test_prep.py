@@ -142,3 +142,11 @@ def test_what_is_wrong_is_told_in_one_line(
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert message in said
+
+
+def test_resuming_what_is_done_is_done(raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = ["--input", f"{raw}/day_*", "--out", str(tmp_path / "out")]
+    assert main([*run, "--resume"]) == 2
+    assert "nothing to resume" in capfd.readouterr().err
+    assert main(run) == 0
+    assert main([*run, "--resume"]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,15 @@ import pytest
 import yaml
 from rich.console import Console
 
+from launch.causes import Failure, failure
 from launch.devices import Slots
-from launch.errors import LaunchError
-from launch.jobs import search_jobs
+from launch.jobs import Job, process_app, search_jobs
 from launch.progress import Lines, Tally
 from launch.queue import JobQueue
-from launch.resources import with_resource
 from launch.slurm import open_runner
 from launch.stop import Stop
-from recsys_nas.config import Config, LaunchConfig, load_config
+from recsys_nas.config import Config, ConfigError, LaunchConfig, load_config
+from recsys_nas.named_resources import with_resource
 
 CLUSTER = (
     'launch.image="registry.example.com/recsys-nas:1"',
@@ -137,5 +139,16 @@ def test_named_resources(name: str, nproc: int, expected: tuple[int, ...]) -> No
 
 
 def test_a_resource_that_nobody_has_registered() -> None:
-    with pytest.raises(LaunchError, match=r"'8xh200': No named resource found for `8xh200`\. Did you mean `8xh100`"):
+    with pytest.raises(ConfigError, match=r"'8xh200': No named resource found for `8xh200`\. Did you mean `8xh100`"):
         with_resource(LaunchConfig(resource="8xh200"))
+
+
+def test_a_preparation_in_a_container_leaves_its_last_words(tmp_path: Path) -> None:
+    """Its cause of failure is read there, as that of a job with ranks is."""
+    words = ("-c", "import sys; sys.exit('error: no such column')")
+    job = Job("count-day-0", "module", (), (tmp_path,), "counts.json")
+    (role,) = process_app(job, LaunchConfig(scheduler="kubernetes", image="i"), tmp_path, {}).roles
+    place = role.args.index("module") - 1
+    ended = subprocess.run([sys.executable, *role.args[:place], *words], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "error: no such column\n")
+    assert failure(tmp_path, "FAILED") == Failure("no such column", user_error=True)

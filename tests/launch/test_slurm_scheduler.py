@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
+from torchx.schedulers.api import DescribeAppResponse
 from torchx.specs import AppState
 
 import launch.jobs
@@ -213,6 +215,23 @@ def test_a_job_that_the_accounting_does_not_tell_of_is_not_started_twice(
     )
     assert run(config)[0] == {}
     assert (tmp_path / "submitted").exists() == again
+
+
+def test_a_job_that_was_deleted_is_not_waited_for(config: Config, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes' client raises 404 for it, and other errors where it did not reach the cluster."""
+    logs = begun_before(config, "slurm://torchx/40")
+    os.utime(logs / "handle", (1, 1))
+    result = search_jobs(config)[0].folders[0]
+    result.mkdir(parents=True)
+    command("sbatch", f"touch {result}/alphas.json; echo 41")
+
+    def describe(self: RunFolderSlurm, app_id: str) -> DescribeAppResponse:
+        if app_id == "40":
+            raise ApiException(status=404)
+        return DescribeAppResponse(app_id=app_id, state=AppState.SUCCEEDED)
+
+    monkeypatch.setattr(RunFolderSlurm, "describe", describe)
+    assert run(config)[0] == {}
 
 
 def test_jobs_are_cancelled_though_the_accounting_is_down(config: Config, command: Command, tmp_path: Path) -> None:

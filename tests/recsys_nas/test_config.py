@@ -339,6 +339,7 @@ BAD_VALUES = {
     "search.alpha_weight_decay": ["-1.0"],
     "retrain.lr_power": ["0.0"],
     "retrain.weight_decay": ["-0.1"],
+    "retrain.sizes": ["{ mlp = { hidden = [-1] } }", "{ dcnv2 = { crosses = -1 } }", '{ finalmlp = { contexts = ["C1"] } }'],
     "retrain.seeds": ["[]", "[0, 0]", "[-1]"],
     "retrain.batch_size": ["0"],
     "retrain.learning_rate": ["0.0"],

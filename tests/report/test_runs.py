@@ -91,7 +91,7 @@ def test_diff_of_a_run_with_itself_is_empty(runs: Path, capsys: pytest.CaptureFi
 
 def test_diff_tells_key_module_and_figure(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wide = runs / "wide"
-    config = load_config(wide / "config.toml", ["search.cost_weight=0.03"])
+    config = load_config(wide / "config.toml", ["search.cost_weight=0.03", "retrain.sizes={ mlp = { hidden = [64] } }"])
     write(wide / "config.toml", to_toml(config))
     raw = load_architecture(wide / "architecture.json").to_json()
     dropped = raw["blocks"][0]["modules"].pop(0)["name"]
@@ -104,6 +104,7 @@ def test_diff_tells_key_module_and_figure(runs: Path, capsys: pytest.CaptureFixt
     half = math.sqrt(2) * results["models"][0]["auc_ci95"]
     assert 'name: "demo" -> "wide"' in printed
     assert "search.cost_weight: 0.01 -> 0.03" in printed
+    assert '"hidden": [64]' in printed
     assert f"- block 1: {dropped} reads" in printed
     assert f"(+0.0100 ± {half:.4f})" in printed
     assert "61.4 k -> 30.7 k (50 %)" in printed

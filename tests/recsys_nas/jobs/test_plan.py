@@ -48,3 +48,11 @@ def test_tables_that_do_not_fit_end_in_one(config: str, capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     assert printed.startswith("does not fit: the tables need ")
     assert "take at least" in printed
+
+
+def test_a_named_resource_says_what_hosts_have(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["plan", "--config", config, "--world-size", "16", "--dry-run", "--set", "embedding.hbm_gb=80", "--set"]
+    assert main([*asked, "launch.resource=8xh100"]) == 0
+    assert "sharding plan for 16 ranks (cuda) on 2 hosts" in capsys.readouterr().out
+    assert main([*asked, "launch.resource=8xh200"]) == 2
+    assert "Did you mean `8xh100`" in capsys.readouterr().err

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from data_prep.atomic import write_json
-from recsys_nas.config import ConfigError
+from recsys_nas.config import ConfigError, load_config
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.networks import build_network
 from recsys_nas.jobs.retrain import retrain
+from recsys_nas.modules.normalised import BatchNorm
 from recsys_nas.space import Architecture, Block
 
 FM = Architecture(2, 3, 4, (Block.reading((0,), ("fm",), 8),), (1,))
@@ -80,6 +84,31 @@ def test_models_that_cannot_be_built_are_named(run_folder: Path, model: str, arc
         write_json(run_folder / "architecture.json", architecture.to_json())
     with pytest.raises(ConfigError, match=message):
         build_network(Run.open(run_folder), model)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ("small = { model = 'finalmlp', num_heads = 7 }", r"'small' cannot be built of these features and sizes: .*heads"),
+        ("small = { model = 'autoint_plus', num_heads = 3 }", r"3 heads do not divide an attention of 256"),
+        ("small = { model = 'dhen', hidden = [3] }", r"retrain.sizes.small.hidden: dhen has no such size"),
+    ],
+)
+def test_sizes_that_a_model_cannot_have_are_told(run_folder: Path, sizes: str, message: str) -> None:
+    run = Run.open(run_folder)
+    config = load_config(run_folder / "config.toml", [f"retrain.sizes={{ {sizes} }}"])
+    with pytest.raises(ConfigError, match=message):
+        build_network(replace(run, config=config), "small")
+
+
+@pytest.mark.parametrize("model", ["nasrecnet", "dhen", "wukong", "mlp"])
+def test_every_model_of_the_zoo_is_dropped_and_normalised_alike(run_folder: Path, model: str) -> None:
+    run = Run.open(run_folder)
+    config = load_config(run_folder / "config.toml", ["retrain.dropout=0.5", "retrain.batch_norm=true"])
+    network = build_network(replace(run, config=config), model).train()
+    dense, tokens = torch.randn(8, run.sizes[0]), torch.randn(8, run.sizes[1], run.sizes[2])
+    assert not torch.equal(network(dense, tokens), network(dense, tokens))
+    assert any(isinstance(module, BatchNorm | nn.BatchNorm1d) for module in network.modules()) or model == "dhen"
 
 
 def test_interactions_beat_a_logistic_regression_on_a_planted_pair(run_folder: Path, ranks: Ranks) -> None:

@@ -10,6 +10,7 @@ from recsys_nas.config import ConfigError, from_mapping
 from recsys_nas.search_config import SearchConfig
 from recsys_nas.training.computation import Computation, Computed
 from recsys_nas.training.retraining import RetrainConfig
+from recsys_nas.training.settings import Precision
 
 
 class Products(nn.Module):
@@ -69,3 +70,14 @@ def test_only_a_search_of_one_network_is_compiled() -> None:
 def test_other_types_are_refused_by_name(value: str) -> None:
     with pytest.raises(ConfigError, match=rf"search\.precision.*{value}.*float32.*bfloat16"):
         from_mapping({"name": "x", "search": {"precision": value}}, "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("has_instructions", "precision", "told"), [(False, "bfloat16", True), (True, "bfloat16", False), (False, "float32", False)]
+)
+def test_a_cpu_that_has_to_emulate_bfloat16_is_told(
+    has_instructions: bool, precision: Precision, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_instructions)
+    assert ("thirty times slower" in Computation(precision).slow_on(torch.device("cpu"))) == told
+    assert not Computation(precision).slow_on(torch.device("cuda"))

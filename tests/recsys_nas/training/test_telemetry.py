@@ -149,6 +149,19 @@ def test_records_beyond_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> 
         assert [json.loads(line)["step"] for line in (tmp_path / name).read_text().splitlines()] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("resumed_at", "left"), [(0, [1, 2]), (2, [1, 2, 3])])
+def test_curves_hold_what_was_recorded_up_to_the_checkpoint_and_nothing_of_a_lost_attempt(
+    tmp_path: Path, resumed_at: int, left: list[int]
+) -> None:
+    with Telemetry(tmp_path, 1000, 0, active=True) as telemetry:
+        for step in (1, 2, 5):
+            record(telemetry, step)
+    with Telemetry(tmp_path, 1000, resumed_at, active=True) as telemetry:
+        for step in left[-2:] if not resumed_at else [3]:
+            record(telemetry, step)
+    assert [step for step, _ in scalars(tmp_path)["train/loss"]] == left
+
+
 def test_quality_is_that_of_the_latest_rows_and_needs_both_classes() -> None:
     progressive = Progressive()
     assert progressive.figures() == {}
