@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from recsys_nas.config import ConfigError
+from recsys_nas.report.records import read_run
 from recsys_nas.report.results import write_results
 from recsys_nas.report.verdict import judge
 from tests.report.conftest import MakeRun
-from tests.report.fabricated_run import BAYES_BY_ORDER, MODELS, TEST_POSITIVES, TEST_ROWS, train_controls, write
+from tests.report.fabricated_run import BAYES_BY_ORDER, MODELS, TEST_POSITIVES, TEST_ROWS, add_controls, train_controls, write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -240,3 +241,9 @@ def test_its_words_are_those_of_the_page_of_names(make_run: MakeRun) -> None:
     (found, *_) = write_results(make_run())["models"]
     words = {re.sub(r"_(by_seed|(row_)?ci95)$", "", key) for key in found} - {"name", "seeds"}
     assert words <= named
+
+
+def test_networks_of_the_run_are_not_told_as_found_under_other_prices(make_run: MakeRun) -> None:
+    run = make_run()
+    add_controls(run)
+    assert [point["name"] for point in read_run(run).sweep] == ["cost_weight=0.03", "cost_weight=0.003"]

@@ -9,11 +9,13 @@ from random import Random
 from typing import Any
 
 import pytest
+import torch
 
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.day_bench import DayBench, Split
 from recsys_nas.jobs.environment import Ranks
+from recsys_nas.jobs.frozen_supernet import FrozenRows
 from recsys_nas.jobs.search_day import search_day
 from recsys_nas.search.combine_days import combine_run
 from recsys_nas.search.path_sampling import LearntPaths, SampledPaths
@@ -187,3 +189,12 @@ def test_a_journal_of_another_search_is_one_line(run_folder: Path, ranks: Ranks)
     journal.write_text("{}\n")
     with pytest.raises(ConfigError, match=r"^day 0, search.strategy = 'random': .*trials.jsonl is"):
         search_day(run, 0, ranks)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(8, [8]), (9, [5, 4]), (17, [6, 6, 5])])
+def test_chunks_are_of_about_equal_sizes(rows: int, sizes: list[int]) -> None:
+    """One of a single row could not be batch-normalised."""
+    every = FrozenRows(torch.arange(rows).view(-1, 1), torch.zeros(rows, 2, 3), torch.zeros(rows))
+    chunks = list(every.chunks(8))
+    assert [len(chunk.labels) for chunk in chunks] == sizes
+    assert torch.equal(torch.cat([chunk.dense for chunk in chunks]), every.dense)
