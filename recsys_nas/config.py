@@ -109,7 +109,7 @@ class LaunchConfig:
     scheduler_options: dict[str, str] = field(default_factory=dict)
     """What that scheduler is told, such as a partition; `torchx runopts` lists what each one knows."""
     max_parallel: int = 0
-    """Jobs at once; 0 on a local scheduler: one per core that the machine has (or per GPU, divided by nproc_per_node), with GPUs in Docker 1."""
+    """Jobs at once; 0 on a local scheduler: one per core that the machine has (or GPU, divided by nproc_per_node); GPUs in Docker: 1."""
     nnodes: int = 1
     """Nodes of one job. One is right as long as a day's model fits a node: between nodes, training may be six times slower."""
     nproc_per_node: int = 1

@@ -78,7 +78,7 @@ def test_a_full_part_and_a_short_one(tmp_path: Path, expected: int) -> None:
     assert verify(tmp_path)[1] == []
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(cuts, st.integers(1, ROWS + 1))
 def test_blocks_are_divided_among_parts(spans: list[tuple[int, int]], rows: int) -> None:
     day = whole(ROWS)

@@ -237,7 +237,7 @@ def test_the_resolved_config_reads_back_equal(tmp_path: Path) -> None:
     assert sorted(told) == SETTINGS, "every default is written out"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     name=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1).filter(lambda name: name not in (".", "..")),
     rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False),
