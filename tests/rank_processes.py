@@ -20,7 +20,7 @@ def run_on_ranks(module: str, world_size: int, *arguments: str, ranks_per_host: 
     processes = []
     with tempfile.TemporaryDirectory() as folder:
         for rank in range(world_size):
-            mine = {"RANK": str(rank), "LOCAL_RANK": str(rank % local), "OMP_NUM_THREADS": "1"}
+            mine = {"RANK": str(rank), "LOCAL_RANK": str(rank % local)}
             with (Path(folder) / f"{rank}").open("w") as log:
                 command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
                 processes.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | shared | mine, stderr=log))

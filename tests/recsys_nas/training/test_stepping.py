@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +55,7 @@ def test_the_pipeline_equals_the_plain_loop(shards: Path, tmp_path: Path, ranks:
 def under_torchrun(path: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
     program = ["-m", "tests.recsys_nas.training.small_job", path, str(timeout_s)]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", *program]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def root_cause(stderr: str) -> str:
