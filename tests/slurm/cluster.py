@@ -46,6 +46,7 @@ def running_cluster(folder: Path, cpus: int) -> Iterator[Mapping[str, str]]:
         ports = {"ctld": _free_port(), "d": _free_port(), "dbd": _free_port()}
         _write_accounting_config(folder, munge_socket, database_port, ports["dbd"])
         _write_cluster_config(folder, munge_socket, ports, cpus)
+        _write_gpus(folder)
         environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         _start(daemons, folder, ["slurmdbd", "-D"], environment)
         _wait_for(["sacctmgr", "--noheader", "list", "cluster"], environment, lambda text: True)
@@ -133,9 +134,15 @@ def _write_cluster_config(folder: Path, munge_socket: Path, ports: Mapping[str, 
         # As many jobs at once as the test wants, whatever the machine has.
         SlurmdParameters="config_overrides",
         SchedulerParameters="sched_interval=2,bf_interval=2",
-        NodeName=f"localhost CPUs={cpus} RealMemory=4096 State=UNKNOWN",
+        GresTypes="gpu",
+        NodeName=f"localhost CPUs={cpus} RealMemory=4096 Gres=gpu:2 State=UNKNOWN",
         PartitionName="cpu Nodes=localhost Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4",
     )
+
+
+def _write_gpus(folder: Path) -> None:
+    """Two that are there by name only: jobs that ask for them are taken and get CUDA_VISIBLE_DEVICES."""
+    (folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in ("/dev/null", "/dev/zero")))
 
 
 def _write_config(path: Path, **values: object) -> None:

@@ -19,7 +19,9 @@ from types import ModuleType
 import pytest
 
 from data_prep.cli import main as data_prep
-from recsys_nas.config import load_config
+from launch.jobs import Job, ddp_app
+from launch.slurm import RunFolderSlurm
+from recsys_nas.config import LaunchConfig, load_config
 
 PATIENCE_SECONDS = 300.0
 DEMO_PATIENCE_SECONDS = 1800.0
@@ -174,6 +176,23 @@ def test_a_days_mistake_is_told_in_one_line_and_not_tried_again(slurm: Mapping[s
     assert len(failed) == 1, out
     assert part.name in failed[0], failed
     assert "trying again" not in failed[0]
+
+
+def test_a_job_has_the_gpus_and_cores_of_its_node(slurm: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
+    launch = LaunchConfig(scheduler="slurm", nproc_per_node=2, gpus=2, cpus=2, memory_mb=100)
+    app = ddp_app(Job("gpus", "module", (), (tmp_path,), "result.json"), launch, tmp_path, {})
+    asked = RunFolderSlurm("torchx").submit_dryrun(app, {"partition": "cpu", "log_dir": str(tmp_path / "logs")})
+    (replica,) = asked.request.replicas.values()
+    told = 'echo "$SLURM_CPUS_PER_TASK $CUDA_VISIBLE_DEVICES"; scontrol show job $SLURM_JOB_ID | grep -o "Requeue=."'
+    replica.entrypoint, replica.args = "bash", ["-c", told]
+    RunFolderSlurm("torchx").schedule(asked)
+    (said,) = (tmp_path / "logs").glob("*/")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (words := (log.read_text() if (log := said / "stdout.log").exists() else "").split())[2:]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert words == ["4", "0,1", "Requeue=0"]
 
 
 @pytest.mark.slow
