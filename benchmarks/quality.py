@@ -244,6 +244,7 @@ def main() -> None:
     ask.add_argument("--json", type=Path, required=True, help="the records, one a line; kept and added to")
     ask.add_argument("--stage", choices=STAGES, required=True)
     ask.add_argument("--models", nargs="+", help="default: those of the config, less full_supernet")
+    ask.add_argument("--points", type=int, nargs="+", help="of the grid, by their numbers from 0 (default: all)")
     ask.add_argument("--seeds", type=int, nargs="+", default=[0])
     ask.add_argument("--controls", type=int, default=20, help="random networks (default 20)")
     ask.add_argument("--tolerance", type=float, default=0.0, help="AUC that refine may give for fewer FLOPs (default 0)")
@@ -265,7 +266,9 @@ def run_stage(bench: Bench, stage: str, models: Sequence[str], arguments: argpar
     if stage == "baseline":
         bench.train(bench.tasks("bars", models, arguments.seeds))
     elif stage == "tune":
-        bench.train(bench.tasks("tune", models, arguments.seeds[:1], lambda _: DATA[bench.data].grid))
+        grid = DATA[bench.data].grid
+        points = [grid[number] for number in arguments.points or range(len(grid))]
+        bench.train(bench.tasks("tune", models, arguments.seeds[:1], lambda _: points))
     elif stage == "final":
         bench.train(bench.tasks("late", models, arguments.seeds, lambda model: [bench.records.best_point(bench.data, "tune", model)]))
     elif stage == "search":
