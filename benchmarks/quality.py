@@ -173,7 +173,8 @@ def controls(bench: Bench, around: str, seeds: Sequence[int], count: int) -> Non
     bench.train(bench.tasks(AROUND[around], [f"random-{number:02d}" for number in range(count)], seeds[:1], point))
     if around == FOUND and len(_days(run)) > 1:
         bench.train(bench.tasks("late", [ONE_DAY], seeds, point), one_day(bench, _days(run)[0], best), named=FOUND)
-        bench.train(bench.tasks("late", [SEQUENTIAL], seeds, point), in_sequence(bench, best), named=FOUND)
+        if tasks := [task for task in bench.tasks("late", [SEQUENTIAL], seeds, point) if task not in bench.records]:
+            bench.train(iter(tasks), in_sequence(bench, best), named=FOUND)
 
 
 def rank(bench: Bench, around: str) -> None:

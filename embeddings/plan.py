@@ -137,6 +137,7 @@ class Plan:
                 raise TableError(f"{where} is for other tables: {size}; plan again from this config")
             _check_words(table, where)
             _check_cover(table, world_size, where)
+            _check_pieces(table, where)
             if table.sharding in _WITHIN_A_HOST and self.ranks_per_host != ranks_per_host:
                 hosts = f"for hosts of {counted(self.ranks_per_host, 'rank')} and the job's have {ranks_per_host}"
                 raise TableError(f"{where}: {table.name} is {table.sharding}, {hosts}; plan again")
@@ -174,6 +175,18 @@ def _check_words(table: TablePlan, where: str) -> None:
     for name, value, known in (("sharding", table.sharding, get_args(Sharding)), ("kernel", table.kernel, kernels)):
         if value not in known:
             raise TableError(f"{where}: {name} {value!r} of {table.name}, which is {table.sharding}: must be {', '.join(known)}")
+
+
+def _check_pieces(table: TablePlan, where: str) -> None:
+    """TorchRec goes by a shard's place in the list, and expects pieces of the shape that a kind of sharding makes."""
+    whole_rows = all(shard.columns == table.dim for shard in table.shards)
+    whole_columns = all(shard.rows == table.rows for shard in table.shards)
+    fits = {"table_wise": len(table.shards) == 1, "column_wise": whole_columns, "row_wise": whole_rows, "table_row_wise": whole_rows}
+    if not fits.get(table.sharding, True):
+        raise TableError(f"{where}: {table.name} is {table.sharding}, and is not cut so; plan again")
+    in_order = sorted(table.shards, key=lambda shard: (shard.column, shard.row))
+    if list(table.shards) != in_order and table.sharding != REPLICATED:
+        raise TableError(f"{where}: the shards of {table.name} must stand in order of columns and rows; plan again")
 
 
 def _check_row_blocks(table: TablePlan, ranks: int, where: str) -> None:

@@ -138,8 +138,8 @@ def ddp_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str
 def process_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:
     """The job as one process, without torchrun, that ends with whoever started it, and whose last words are in `logs`."""
     command = ["python", "-m", job.module, *job.arguments]
-    if launch.scheduler in CONTAINERS:  # TorchX leaves their output where the cluster keeps it
-        command = ["bash", "-c", 'exec "$@" 2> >(tee "$0" >&2)', str(logs.resolve() / STDERR_LOG), *command]
+    if launch.scheduler in CONTAINERS:  # whose output TorchX leaves there; a container ends with its first process, tee too
+        command = ["bash", "-c", '"$@" 2> >(tee "$0" >&2); code=$?; wait $!; exit $code', str(logs.resolve() / STDERR_LOG), *command]
     role = Role(
         name=job.module.rpartition(".")[2],
         image=launch.image or torchx.IMAGE,

@@ -182,7 +182,7 @@ class JobQueue:
         except Exception as error:  # whatever a scheduler's client raises: an accounting that is down, a lost connection ...
             if self.launch.scheduler == LOCAL:
                 raise
-            return getattr(error, "status", None) == HTTPStatus.NOT_FOUND, None  # Kubernetes' answer for a job that was deleted
+            return _is_gone(error), None
 
     def _why(self, attempt: Attempt, state: str) -> Failure:
         if state == TIME_LIMIT:
@@ -279,7 +279,14 @@ class JobQueue:
         try:
             self.runner.cancel(attempt.handle)
         except Exception as error:  # one that cannot be cancelled must not keep the others from it
+            if _is_gone(error):
+                return
             print(f"warning: {attempt.job.name} could not be cancelled ({error}); look for {attempt.handle}", file=sys.stderr)
+
+
+def _is_gone(error: Exception) -> bool:
+    """Kubernetes' answer for a job that was deleted."""
+    return getattr(error, "status", None) == HTTPStatus.NOT_FOUND
 
 
 def _attempt_folder(logs: Path, job: Job, number: int) -> Path:

@@ -35,11 +35,13 @@ class Computation:
 
     def slow_on(self, device: torch.device) -> str:
         """What to tell the user where bfloat16 is emulated; empty elsewhere."""
-        if self.precision == "float32" or device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if self.precision == "float32" or device.type != "cpu" or not torch.backends.mkldnn.is_available():
+            return ""
+        if torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return ""
         return (
-            "precision = 'bfloat16', but this CPU has no instructions for it (AVX-512), and multiplies matrices some thirty times slower "
-            "than in float32; set search.precision and retrain.precision to 'float32'"
+            "precision = 'bfloat16', but this CPU has no instructions for it (on x86 AVX-512), and multiplies matrices some thirty times "
+            "slower than in float32; set search.precision and retrain.precision to 'float32'"
         )
 
 

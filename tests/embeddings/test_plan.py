@@ -149,6 +149,14 @@ def in_another_order(raw: dict[str, Any]) -> None:
     first["rank"], second["rank"] = 1, 0
 
 
+def listed_in_another_order(raw: dict[str, Any]) -> None:
+    raw["tables"][0]["shards"].reverse()
+
+
+def of_another_kind(raw: dict[str, Any]) -> None:
+    raw["tables"][0]["sharding"] = "table_wise"
+
+
 def overlapping(raw: dict[str, Any]) -> None:
     raw["tables"][0]["shards"][1]["row"] = 0
 
@@ -176,6 +184,8 @@ def on_a_kernel_for_gpus(raw: dict[str, Any]) -> None:
         (on_no_rank, "t_zip has a shard at 0, 0 on rank 7"),
         (of_uneven_blocks, "the rows of t_zip must be cut into blocks of 500, one a rank in order"),
         (in_another_order, "the rows of t_zip must be cut into blocks of 500"),
+        (listed_in_another_order, "the shards of t_zip must stand in order"),
+        (of_another_kind, "t_zip is table_wise, and is not cut so"),
         (overlapping, "the shards of t_zip do not cover it once"),
         (misspelt, "sharding 'row_wize' of t_zip"),
         (on_an_unknown_kernel, "kernel 'fast' of t_zip, which is row_wise: must be fused, "),
