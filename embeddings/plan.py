@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 REPLICATED, UNFUSED = "data_parallel", "dense"
 """The tables that every rank has whole are looked up by a kernel with no optimizer fused into it, and only they are."""
 ON_CPU = (UNFUSED, "fused")
-_ACROSS_ALL_RANKS, _WITHIN_A_HOST = ("row_wise",), ("table_row_wise", "grid_shard")
+_ACROSS_ALL_RANKS, WITHIN_A_HOST = ("row_wise",), ("table_row_wise", "grid_shard")
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,10 @@ class Plan:
             _check_words(table, where)
             _check_cover(table, world_size, where)
             _check_pieces(table, where)
-            if table.sharding in _WITHIN_A_HOST and self.ranks_per_host != ranks_per_host:
+            if table.sharding in WITHIN_A_HOST and self.ranks_per_host != ranks_per_host:
                 hosts = f"for hosts of {counted(self.ranks_per_host, 'rank')} and the job's have {ranks_per_host}"
                 raise TableError(f"{where}: {table.name} is {table.sharding}, {hosts}; plan again")
-            if table.sharding in _ACROSS_ALL_RANKS + _WITHIN_A_HOST:
+            if table.sharding in _ACROSS_ALL_RANKS + WITHIN_A_HOST:
                 _check_row_blocks(table, world_size if table.sharding in _ACROSS_ALL_RANKS else ranks_per_host, where)
 
 

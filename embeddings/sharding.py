@@ -21,10 +21,12 @@ from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSha
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 
 from data_prep.schema import Schema
+from data_prep.wording import counted
 from embeddings.config import EmbeddingConfig
+from embeddings.errors import TableError
 from embeddings.first_rank import on_first_rank
 from embeddings.initialise import initialise_tables
-from embeddings.plan import Plan, TablePlan
+from embeddings.plan import WITHIN_A_HOST, Plan, TablePlan
 from embeddings.planner import AnySharder, Machine, make_plan
 from embeddings.replicated import replicated_optimizer
 from embeddings.tables import embedding_tables, table_rows
@@ -71,6 +73,7 @@ def shard(
     local_size = ranks_per_host(world_size)
     machine = Machine.of(config, world_size, local_size, device.type)
     plan = on_first_rank(lambda: make_plan(schema, config, machine, batch_size, lengths))
+    _check_hosts(plan, local_size)
     tables = embedding_tables(schema, dataclasses.replace(config, pooling="sum"))
     model = build(tables)
     path = next(name for name, module in model.named_modules() if module is tables)
@@ -87,6 +90,14 @@ def shard(
             initialise_tables(module, seed, config.init_scale)
     replicated = _replicated(sharded, plan, path)
     return ShardedModel(sharded, plan, _tables_optimizer(sharded, replicated, config), table_rows(schema, config), replicated)
+
+
+def _check_hosts(plan: Plan, local_size: int) -> None:
+    """Raise TableError for tables spread within hosts that are not those of the launcher; TorchRec's groups would not be theirs."""
+    within = [table for table in plan.tables if table.sharding in WITHIN_A_HOST]
+    if within and plan.ranks_per_host != local_size:
+        hosts = f"for hosts of {counted(plan.ranks_per_host, 'rank')}, and the launcher's have {local_size}"
+        raise TableError(f"{within[0].name} is planned {within[0].sharding} {hosts}; set embedding.ranks_per_host = {local_size} or 0")
 
 
 def averages(schema: Schema, config: EmbeddingConfig) -> bool:

@@ -10,6 +10,7 @@ from torchrec import EmbeddingBagCollection, KeyedJaggedTensor, KeyedTensor
 from data_prep.schema import Schema, SparseFeature
 from embeddings import initialise, sharding
 from embeddings.config import EmbeddingConfig
+from embeddings.errors import TableError
 from embeddings.tables import table_rows, tokens_by_name
 from recsys_nas.jobs.environment import Ranks
 
@@ -127,3 +128,10 @@ def test_features_are_regrouped_by_name_whatever_the_order_of_the_plan() -> None
     embeddings = KeyedTensor(keys=["hour", "zip", "ad"], length_per_key=[2, 2, 2], values=values)
     hour, zip_code, ad = values.split(2, dim=1)
     assert torch.equal(tokens_by_name(embeddings, NAMES), torch.stack([zip_code, ad, hour], dim=1))
+
+
+def test_tables_spread_within_hosts_need_those_of_the_launcher(alone: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharding, "ranks_per_host", lambda world_size: 2)
+    sharded(EmbeddingConfig(dim=4, sharding=("row_wise",)), alone)
+    with pytest.raises(TableError, match="t_zip is planned table_row_wise for hosts of 1 rank, and the launcher's have 2"):
+        sharded(EmbeddingConfig(dim=4, sharding=("table_row_wise",)), alone)
