@@ -45,9 +45,9 @@ class ZooSizes:
     def __post_init__(self) -> None:
         for name, value in self.given().items():
             if name != "contexts" and min(value if isinstance(value, tuple) else (value,)) < 1:
-                raise ValueError(f"retrain.sizes: {name} = {list(value) if isinstance(value, tuple) else value}: must be 1 or more")
+                raise ValueError(f"{name} = {list(value) if isinstance(value, tuple) else value}: must be 1 or more")
         if len(self.contexts) not in (0, 2):
-            raise ValueError(f"retrain.sizes: contexts = {list(self.contexts)}: names two features, one for each stream")
+            raise ValueError(f"contexts = {list(self.contexts)}: names two features, one for each stream")
 
     def given(self) -> dict[str, Any]:
         """What differs from the zoo, by the names of the model's arguments."""

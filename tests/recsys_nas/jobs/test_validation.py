@@ -175,7 +175,7 @@ def test_sizes_of_the_zoo_can_be_changed_under_names_of_their_own(tmp_path: Path
     for wrong, message in (
         ({"small": {"model": "finalmlp", "crosses": 2}}, "retrain.sizes.small.crosses: finalmlp has no such size"),
         ({"small": {"model": "finalmlb"}}, "no model is named 'finalmlb'; did you mean 'finalmlp'"),
-        ({"small": {"model": "finalmlp", "contexts": ["C9"]}}, "contexts names 'C9', which is no categorical feature"),
+        ({"small": {"model": "finalmlp", "contexts": ["C2", "C9"]}}, "contexts names 'C9', which is no categorical feature"),
     ):
         with pytest.raises(ConfigError, match=message):
             retrain(run_of(tmp_path / message[:5], {"valid_days": "2"}, sizes=wrong), "small", 0, ranks)
