@@ -267,8 +267,7 @@ def run_stage(bench: Bench, stage: str, models: Sequence[str], arguments: argpar
     if stage == "baseline":
         bench.train(bench.tasks("bars", models, arguments.seeds))
     elif stage == "tune":
-        grid = DATA[bench.data].grid
-        points = [grid[number] for number in arguments.points or range(len(grid))]
+        points = points_of(DATA[bench.data].grid, arguments.points)
         bench.train(bench.tasks("tune", models, arguments.seeds[:1], lambda _: points))
     elif stage == "final":
         bench.train(bench.tasks("late", models, arguments.seeds, lambda model: [bench.records.best_point(bench.data, "tune", model)]))
@@ -281,6 +280,12 @@ def run_stage(bench: Bench, stage: str, models: Sequence[str], arguments: argpar
     elif stage == "ranking":
         rank(bench, around)
     show(bench)
+
+
+def points_of(grid: Sequence[Point], numbers: Sequence[int] | None) -> list[Point]:
+    if wrong := [number for number in numbers or () if not 0 <= number < len(grid)]:
+        sys.exit(f"error: --points {wrong[0]}: the grid has points 0 to {len(grid) - 1}")
+    return [grid[number] for number in numbers or range(len(grid))]
 
 
 if __name__ == "__main__":

@@ -192,8 +192,7 @@ def _check_pieces(table: TablePlan, where: str) -> None:
 def _check_row_blocks(table: TablePlan, ranks: int, where: str) -> None:
     """TorchRec finds a row by dividing its number by the size of a block: ranks in order have equal blocks, the last ones what is left."""
     block = -(-table.rows // ranks)
-    by_columns = groupby(sorted(table.shards, key=lambda shard: (shard.column, shard.rank)), key=lambda shard: shard.column)
-    for _, shards in by_columns:
+    for _, shards in groupby(table.shards, key=lambda shard: shard.column):
         found = [(shard.rank, shard.row, shard.rows) for shard in shards]
         first = found[0][0] - found[0][0] % ranks
         starts = [min(number * block, table.rows) for number in range(ranks)]

@@ -138,7 +138,9 @@ def ddp_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str
 def process_app(job: Job, launch: LaunchConfig, logs: Path, environment: Mapping[str, str]) -> AppDef:
     """The job as one process, without torchrun, that ends with whoever started it, and whose last words are in `logs`."""
     command = ["python", "-m", job.module, *job.arguments]
-    if launch.scheduler in CONTAINERS:  # whose output TorchX leaves there; a container ends with its first process, tee too
+    if (
+        launch.scheduler in CONTAINERS
+    ):  # TorchX leaves output in them; bash is there to wait for tee, which would end with the container's first process
         command = ["bash", "-c", '"$@" 2> >(tee "$0" >&2); code=$?; wait $!; exit $code', str(logs.resolve() / STDERR_LOG), *command]
     role = Role(
         name=job.module.rpartition(".")[2],

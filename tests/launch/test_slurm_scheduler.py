@@ -217,21 +217,41 @@ def test_a_job_that_the_accounting_does_not_tell_of_is_not_started_twice(
     assert (tmp_path / "submitted").exists() == again
 
 
-def test_a_job_that_was_deleted_is_not_waited_for(config: Config, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes' client raises 404 for it, and other errors where it did not reach the cluster."""
+class Deleted:
+    """A scheduler that answers as Kubernetes' client does for a job that was deleted: 404, and other errors where it is not reached."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, app_id: str) -> None:
+        self.app_id, self.asked = app_id, 0
+        monkeypatch.setattr(RunFolderSlurm, "describe", lambda _, app_id: self.describe(app_id))
+        monkeypatch.setattr(RunFolderSlurm, "_cancel_existing", lambda _, app_id: self.describe(app_id))
+
+    def describe(self, app_id: str) -> DescribeAppResponse:
+        if app_id != self.app_id:
+            return DescribeAppResponse(app_id=app_id, state=AppState.SUCCEEDED)
+        self.asked += 1
+        if self.asked > 100:
+            pytest.fail("it is waited for")  # which no `except Exception` takes
+        raise ApiException(status=404)
+
+
+def test_a_job_that_was_deleted_is_started_again(config: Config, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = begun_before(config, "slurm://torchx/40")
     os.utime(logs / "handle", (1, 1))
     result = search_jobs(config)[0].folders[0]
     result.mkdir(parents=True)
     command("sbatch", f"touch {result}/alphas.json; echo 41")
-
-    def describe(self: RunFolderSlurm, app_id: str) -> DescribeAppResponse:
-        if app_id == "40":
-            raise ApiException(status=404)
-        return DescribeAppResponse(app_id=app_id, state=AppState.SUCCEEDED)
-
-    monkeypatch.setattr(RunFolderSlurm, "describe", describe)
+    Deleted(monkeypatch, "40")
     assert run(config)[0] == {}
+
+
+def test_a_job_that_is_deleted_while_it_runs_fails_without_a_word_of_cancelling(
+    config: Config, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(queue, "LOST_AFTER_SECONDS", 0.0)
+    command("sbatch", "echo 41")
+    Deleted(monkeypatch, "41")
+    assert run(config)[0] == {"search-day-0": Failure("ended as UNKNOWN without a message, as when it is killed")}
+    assert capsys.readouterr().err == ""
 
 
 def test_jobs_are_cancelled_though_the_accounting_is_down(config: Config, command: Command, tmp_path: Path) -> None:
