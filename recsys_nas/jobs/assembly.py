@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +142,11 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
         lookups = averages(run.schema, embedding)
         return recipe.model(tables, names, recipe.network, embedding.decay_of_lookups, lookups, computation)
 
+    if ranks.is_first and (warning := computation.slow_on(ranks.device)):
+        _warn_once(warning)
     sharded = shard(run.schema, embedding, build, ranks.device, seed, reader.options.batch_size, run.mean_lengths)
     if ranks.is_first and folder is not None:
         print(plan_text(sharded.plan), flush=True)
-        if warning := computation.slow_on(ranks.device):
-            print(f"warning: {warning}", file=sys.stderr, flush=True)
         sharded.plan.write(folder / "plan.json")
     overlap = embedding.pipeline == "on" or (embedding.pipeline == "auto" and ranks.device.type == "cuda")
     optimizers = recipe.optimizers(recipe.network)
@@ -157,6 +157,12 @@ def assemble(run: Run, recipe: Recipe, reader: ShardReader, ranks: Ranks, seed: 
     trainer = Trainer(parts, NoCheckpoints() if folder is None else Checkpointer(folder / "checkpoint", retention))
     trainer.resume()
     return trainer
+
+
+@cache
+def _warn_once(warning: str) -> None:
+    """However many networks this process trains."""
+    print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _where(shards: str) -> Path:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from recsys_nas.config import ConfigError
+from recsys_nas.jobs import assembly
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.day_bench import DayBench, Split
 from recsys_nas.jobs.environment import Ranks
@@ -22,7 +23,7 @@ from recsys_nas.search.path_sampling import LearntPaths, SampledPaths
 from recsys_nas.search.strategies import STRATEGIES
 from recsys_nas.search.strategy import Proposal, SupernetTraining
 from recsys_nas.space import load_architecture
-from tests.recsys_nas.jobs.conftest import write_run
+from tests.recsys_nas.jobs.conftest import set_options, write_run
 
 TRIALS = "rows_per_trial = 512\npopulation = 4\ntournament = 2\nchildren = 2\nfinalists = 2\nrows = 3072\njudgements = 24\n"
 
@@ -66,6 +67,16 @@ def test_a_day_ends_in_an_architecture_records_and_events(run_folder: Path, rank
     assert list(folder.glob("events.out.tfevents*"))
     combine_run(run_folder, [0])
     assert load_architecture(run_folder / "architecture.json").key() == record["key"]
+
+
+def test_of_slow_trials_the_user_is_told_once(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assembly._warn_once.cache_clear()
+    set_options(run_folder, "search", precision="bfloat16")
+    search_day(run_of(run_folder, "random"), 0, ranks)
+    assert capsys.readouterr().err.count("thirty times slower") == 1
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
