@@ -74,7 +74,7 @@ def is_counted(root: Path, source: DaySource, options: PrepareOptions) -> bool:
 
 def _counts_record(source: DaySource, options: PrepareOptions) -> dict[str, Any]:
     columns = [feature.name for feature in options.schema.categorical]
-    return {"source": source_record(source), "input": dict(options.format.parameters), "columns": columns}
+    return {"source": source_record(source, options), "input": dict(options.format.parameters), "columns": columns}
 
 
 def prepare_day(task: DayTask, report: Report) -> DayEntry:
@@ -91,7 +91,7 @@ def prepare_day(task: DayTask, report: Report) -> DayEntry:
             "format_version": FORMAT_VERSION,
             "day": asdict(entry),
             "bad_rows_by_fault": dict(sorted(bad.items())),
-            "source": source_record(task.source),
+            "source": source_record(task.source, task.options),
             "schema": task.options.schema.to_json(),
             "parameters": task.options.parameters,
         }
@@ -151,6 +151,7 @@ class _Reading:
         self.quarantine.check(self._task.options.max_bad_share, self._task.kept_quarantine, finished)
 
 
-def source_record(source: DaySource) -> list[dict[str, Any]]:
-    """The files as the records of days name them, to tell whether others stand there now."""
-    return [{"name": file.path.name, "bytes": file.size} for file in source.origin]
+def source_record(source: DaySource, options: PrepareOptions) -> list[dict[str, Any]]:
+    """The files as the records of days name them, to tell whether others stand there now, or are read otherwise."""
+    columns = {"columns": list(options.format.header)} if options.format.header else {}
+    return [{"name": file.path.name, "bytes": file.size, **columns} for file in source.origin]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ BLOCK_BYTES = 1 << 20
 """Few enough that a block stays in a core's cache, and its memory with the process, from reading to parsing."""
 Block = bytes | memoryview
 COMPRESSED_SUFFIXES = (".gz", ".zst")
+RAW_BYTES_PER_COMPRESSED_BYTE = 2.5
+"""About: what is asked of a disk before a run."""
 HIDDEN = (".", "_")
 _DAY = re.compile(r"day[=_-]?(\d+)")
 
@@ -29,6 +32,11 @@ class LogFile:
     path: Path
     size: int
     uri: str = ""
+
+    @property
+    def raw_size(self) -> float:
+        """About how many bytes it has once decompressed."""
+        return self.size * (RAW_BYTES_PER_COMPRESSED_BYTE if self.path.suffix in COMPRESSED_SUFFIXES else 1)
 
     def __str__(self) -> str:
         return self.uri or str(self.path)
@@ -67,8 +75,11 @@ def find_logs(patterns: Sequence[str]) -> tuple[LogFile, ...]:
 
     Raises DataError when a pattern matches nothing, or names a folder, or nothing here can read its scheme.
     """
-    found = {str(file): file for pattern in patterns for file in (_remote(pattern) if is_remote(pattern) else _local(pattern))}
-    return tuple(found[name] for name in sorted(found))
+    found: dict[str, LogFile] = {}
+    for pattern in patterns:
+        for file in _remote(pattern) if is_remote(pattern) else _local(pattern):
+            found.setdefault(file.uri or os.path.abspath(file.path), file)
+    return tuple(sorted(found.values(), key=str))
 
 
 def days_by_name(logs: Iterable[LogFile], day_of: Callable[[str], int]) -> tuple[DaySource, ...]:
@@ -154,7 +165,8 @@ class LogReader:
 
 def _local(pattern: str) -> Iterator[LogFile]:
     pattern = str(local_path(pattern))
-    paths = [Path(path) for path in glob.glob(pattern) if path == pattern or not Path(path).name.startswith(HIDDEN)]
+    matches = [pattern] if Path(pattern).is_file() else glob.glob(pattern)
+    paths = [Path(path) for path in matches if path == pattern or not Path(path).name.startswith(HIDDEN)]
     if not paths:
         raise DataError(f"no file matches {pattern}; quote the pattern and check the folder")
     for path in paths:

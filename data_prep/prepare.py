@@ -13,7 +13,7 @@ from typing import Any
 from data_prep.day_jobs import COUNTS_FILE, DAY_FILE, DayTask, count_day, is_counted, prepare_day, source_record
 from data_prep.disk import require_free
 from data_prep.errors import DataError
-from data_prep.inputs import COMPRESSED_SUFFIXES, DaySource, LogFile
+from data_prep.inputs import DaySource
 from data_prep.lock import exclusive
 from data_prep.options import FREQUENCY, PrepareOptions
 from data_prep.pool import run_tasks
@@ -33,7 +33,8 @@ from data_prep.work_folder import counts_folder, remove_counts, remove_unfinishe
 __all__ = ["PrepareOptions", "prepare"]
 
 SHARD_BYTES_PER_RAW_BYTE = 0.8
-RAW_BYTES_PER_COMPRESSED_BYTE = 2.5
+UNSAID_BY_DEFAULT = ("csv", "columns", "day")
+"""What a table's parameters leave out where its schema says nothing of it; all others are there whatever they are."""
 
 
 def prepare(root: Path, sources: Sequence[DaySource], options: PrepareOptions, workers: int) -> tuple[Manifest, int]:
@@ -111,7 +112,7 @@ def settle_vocabulary(root: Path, sources: Sequence[DaySource], options: Prepare
     """
     if options.vocabulary_from is not None:
         return options.with_vocabulary(adopt_vocabulary(root, options.vocabulary_from))
-    days = {str(source.day): source_record(source) for source in sources}
+    days = {str(source.day): source_record(source, options) for source in sources}
     recipe = Vocabulary(options.threshold, options.buckets, dict(options.format.parameters), days, ())
     if not (root / VOCABULARY).exists():
         for source in sources:
@@ -150,7 +151,7 @@ def index_of(root: Path, options: PrepareOptions, workers: int) -> tuple[Path, .
 def waiting_days(root: Path, sources: Sequence[DaySource], options: PrepareOptions) -> list[DaySource]:
     """Those of `sources` that are not finished. Raises DataError when `root` has days of other parameters or files."""
     finished = require_same(root, options)
-    return [source for source in sources if not _same_source(root, source, finished)]
+    return [source for source in sources if not _same_source(root, source, options, finished)]
 
 
 def write_whole_manifest(root: Path, options: PrepareOptions) -> Manifest:
@@ -164,42 +165,49 @@ def write_whole_manifest(root: Path, options: PrepareOptions) -> Manifest:
 def require_same(root: Path, options: PrepareOptions) -> dict[int, DayEntry]:
     """The days that are in `root` already; DataError when something there was made with other parameters."""
     if not options.by_frequency and (root / VOCABULARY).exists():
-        _refuse(root / VOCABULARY, {"hash": FREQUENCY}, {"hash": options.hash}, root)
+        _refuse(root / VOCABULARY, _changed({"hash": FREQUENCY}, {"hash": options.hash}), root)
     days, asked = {}, options.record()
     for path in sorted(root.glob(f"day=*/{DAY_FILE}")):
         record = read_json(path)
-        there = {**record["parameters"], "schema": record["schema"]}
-        if any(there.get(key) != value for key, value in asked.items()):
-            _refuse(path.parent, there, asked, root)
+        if changed := _changed({**record["parameters"], "schema": record["schema"]}, asked):
+            _refuse(path.parent, changed, root)
         days[int(record["day"]["day"])] = DayEntry.from_json(record["day"])
     return days
 
 
-def _refuse(what: Path, there: Mapping[str, Any], asked: Mapping[str, Any], root: Path) -> None:
-    changed = {key: value for key, value in asked.items() if there.get(key) != value}
-    told = ", ".join(
-        f"{key} {there.get(key)} there, {value} asked" for key, value in changed.items() if key != "schema" or len(changed) == 1
-    )
+def _changed(there: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, str]:
+    """By name, what each parameter that differs is on either side."""
+    return {
+        key: f"{key} {there.get(key, 'not set')} there, {asked.get(key, 'not set')} asked"
+        for key in dict.fromkeys((*asked, *UNSAID_BY_DEFAULT))
+        if there.get(key) != asked.get(key)
+    }
+
+
+def _refuse(what: Path, changed: Mapping[str, str], root: Path) -> None:
+    told = ", ".join(text for key, text in changed.items() if key != "schema" or len(changed) == 1)
     raise DataError(f"{what} was made with other parameters ({told}): choose another --out, or delete {root}")
 
 
-def _same_source(root: Path, source: DaySource, finished: Mapping[int, DayEntry]) -> bool:
-    """Whether the day of `source` is finished; DataError when it was made from other files."""
+def _same_source(root: Path, source: DaySource, options: PrepareOptions, finished: Mapping[int, DayEntry]) -> bool:
+    """Whether the day of `source` is finished; DataError when it was made from other files, or under other names of their columns."""
     if source.day not in finished:
         return False
     folder = root / day_folder(source.day)
     made_from = read_json(folder / DAY_FILE)["source"]
-    if made_from != source_record(source):
+    if made_from != (asked := source_record(source, options)):
+        if _files(made_from) == _files(asked):
+            raise DataError(f"{folder} was made under other csv.columns than the schema names now: delete {folder} to make it again")
         there = ", ".join(f"{file['name']} of {file['bytes']:,} bytes" for file in made_from)
         now = ", ".join(f"{file} has {file.size:,} bytes" for file in source.origin)
         raise DataError(f"{folder} was made from {there}, and {now}: delete {folder} to make it again")
     return True
 
 
+def _files(record: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    return [(file["name"], file["bytes"]) for file in record]
+
+
 def shard_bytes(source: DaySource) -> float:
     """About what the day's shards will take on disk."""
-    return SHARD_BYTES_PER_RAW_BYTE * sum(map(_raw_bytes, source.files))
-
-
-def _raw_bytes(file: LogFile) -> float:
-    return file.size * (RAW_BYTES_PER_COMPRESSED_BYTE if file.path.suffix in COMPRESSED_SUFFIXES else 1)
+    return SHARD_BYTES_PER_RAW_BYTE * sum(file.raw_size for file in source.files)

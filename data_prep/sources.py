@@ -107,7 +107,11 @@ class LogFormat(Protocol):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """What the manifest records of it: all, beside the schema, that the arrays depend on."""
+        """What the manifest records of it: all, beside the schema and `header`, that the arrays depend on."""
+
+    @property
+    def header(self) -> Sequence[str]:
+        """The columns of files that do not name them; recorded with each day, since files of a later day may have others."""
 
     def days(self, logs: Sequence[LogFile], root: Path, workers: int) -> tuple[DaySource, ...]:
         """The logs by day, in order of day. A format that has the day of a row in a column first divides its logs among days,
@@ -130,6 +134,7 @@ class CriteoTsv:
     """Criteo's logs: a file of tab-separated lines is one day's, whole or in part."""
 
     parameters: Mapping[str, Any] = {"input": "criteo"}
+    header: Sequence[str] = ()
     threaded = True
     preload = ("data_prep.load_parser",)
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from data_prep.table_format import TableFormat
 
 SPLIT = "split.json"
+SPLIT_BYTES_PER_RAW_BYTE = 1.2
 MAX_DAYS_A_LOG = 500
 """As many files are open at once."""
 
@@ -52,8 +53,9 @@ class SplitTask:
 
     @property
     def key(self) -> str:
-        """Of this log and these rules."""
-        what = json.dumps([str(self.log), self.log.size, dict(self.format.parameters), list(self.format.table.columns)])
+        """Of this log and these rules: all that decides which cells are read, and on which day they are."""
+        rules = [dict(self.format.parameters), self.format.table.columns, self.format.header, self.format.table.day.days]
+        what = json.dumps([str(self.log), self.log.size, *rules])
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
     @property
@@ -72,7 +74,7 @@ def split_by_day(logs: Sequence[LogFile], format: TableFormat, root: Path, worke
         remove_unfinished(root)
         days_of = _days_so_far(root)
         waiting = [task for task in tasks if not _is_split(task, days_of)]
-        require_free(root, sum(task.log.size for task in waiting))
+        require_free(root, SPLIT_BYTES_PER_RAW_BYTE * sum(task.log.raw_size for task in waiting))
         with Progress("split", sum(task.log.size for task in waiting)) as progress:
             found = run_tasks(split_log, waiting, workers, progress, format.preload)
         days_of |= {task.key: days for task, days in zip(waiting, found, strict=True)}

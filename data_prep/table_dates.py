@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,10 +61,28 @@ def _times(cells: pa.Array, pattern: str) -> pa.Array:
     if pattern != "iso" and pa.types.is_integer(cells.type):
         return _spelled_times(cells.cast(pa.string()), pattern)
     if pa.types.is_string(cells.type):
-        return _iso_times(cells) if pattern == "iso" else pa_compute.strptime(cells, pattern, "us", error_is_null=True).cast(NAIVE)
+        return _iso_times(cells) if pattern == "iso" else _real_times(cells, pattern)
     if pa.types.is_timestamp(cells.type):
         return cells.cast(NAIVE, safe=False)
     return cast_or_null(cells, NAIVE) if pa.types.is_temporal(cells.type) else pa.nulls(len(cells), NAIVE)
+
+
+def _real_times(cells: pa.Array, pattern: str) -> pa.Array:
+    """Of texts; null for a day that its month has not, which Arrow takes for one of the first three of the next, in its time zone."""
+    times = pa_compute.strptime(cells, pattern, "us", error_is_null=True).cast(NAIVE)
+    day = pa_compute.day(times)
+    suspects = cells.filter(pa_compute.or_(pa_compute.less_equal(day, 4), pa_compute.greater_equal(day, 28))).unique().to_pylist()
+    unreal = [text for text in suspects if not _is_real(text, pattern)]
+    return pa_compute.if_else(pa_compute.is_in(cells, pa.array(unreal, pa.string())), None, times) if unreal else times
+
+
+def _is_real(text: str, pattern: str) -> bool:
+    """Whether the calendar has the day; Python's word is taken for nothing else, since it does not know all of Arrow's patterns."""
+    try:
+        datetime.datetime.strptime(text, pattern)
+    except ValueError as error:
+        return not str(error).startswith("day ")
+    return True
 
 
 def _spelled_times(cells: pa.Array, pattern: str) -> pa.Array:
@@ -74,11 +93,5 @@ def _spelled_times(cells: pa.Array, pattern: str) -> pa.Array:
 
 def _iso_times(cells: pa.Array) -> pa.Array:
     """Texts with and without a zone, with microseconds, as most have, and with nanoseconds."""
-    times = cast_or_null(cells, NAIVE)
-    for unit, zone in (("us", "UTC"), ("ns", None), ("ns", "UTC")):
-        left = pa_compute.and_(times.is_null(), cells.is_valid())
-        if not left.true_count:
-            break
-        more = cast_or_null(pa_compute.if_else(left, cells, None), pa.timestamp(unit, zone))
-        times = times.fill_null(more.cast(NAIVE, safe=False))
-    return times
+    others = (pa.timestamp(unit, zone) for unit, zone in (("us", "UTC"), ("ns", None), ("ns", "UTC")))
+    return cast_or_null(cells, NAIVE, *others)

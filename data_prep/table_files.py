@@ -32,7 +32,7 @@ MAX_QUOTED_BYTES = 200
 PARQUET_ROWS = 1 << 15
 PARQUET_BUFFER_BYTES = 1 << 20
 PARQUET_MAGIC, SPLIT_MAGIC = b"PAR1", b"ARROW1"
-NEWLINE = 10
+NEWLINE, CARRIAGE_RETURN = 10, 13
 LINE, BAD, SPLIT_COLUMNS = "#line", "#bad", 2
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -130,6 +130,13 @@ class _Lines:
     def count(self) -> int:
         return len(self.ends)
 
+    def with_carriage_returns(self) -> NDArray[np.int64]:
+        """Lines that have some elsewhere than at their end."""
+        bytes_of_block = np.frombuffer(self.block, np.uint8)
+        where = np.flatnonzero(bytes_of_block == CARRIAGE_RETURN)
+        stray = where[bytes_of_block[where + 1] != NEWLINE]
+        return np.unique(np.searchsorted(self.ends, stray, "right"))
+
     def text(self, line: int) -> str:
         """How a line begins."""
         end = min(int(self.ends[line]) - 1, int(self.starts[line]) + MAX_QUOTED_BYTES)
@@ -156,15 +163,19 @@ class _LineParser:
     def parse(self, lines: _Lines, which: NDArray[np.int64]) -> tuple[pa.RecordBatch, NDArray[np.int64], list[BadRow]]:
         """The cells of the lines `which`, consecutive ones of `lines`; which of them are rows, and the others."""
         long = lines.ends[which] - lines.starts[which] - 1 > MAX_LINE_BYTES
-        if long.any():
-            fine, where = which[~long], which[long]
-            cells, kept, bad = self._parse_apart(lines, fine)
-            return cells, kept, bad + [self._bad(lines, line, Fault.TOO_LONG, f"longer than {MAX_LINE_BYTES} bytes") for line in where]
-        return self._parse_run(lines, which)
+        bad = [self._bad(lines, line, Fault.TOO_LONG, f"longer than {MAX_LINE_BYTES} bytes") for line in which[long]]
+        # A row more for a carriage return and one fewer for a quote left open would make the number right again.
+        quoted = self._layout.quote and self._layout.quote.encode() in lines.block
+        alone = lines.with_carriage_returns() if quoted else which[:0]
+        cells, kept, worse = self._parse_apart(lines, which[~long], alone)
+        return cells, kept, bad + worse
 
-    def _parse_apart(self, lines: _Lines, which: NDArray[np.int64]) -> tuple[pa.RecordBatch, NDArray[np.int64], list[BadRow]]:
-        """Lines with gaps between them, run by run."""
-        runs = [run for run in np.split(which, np.flatnonzero(np.diff(which) > 1) + 1) if len(run)]
+    def _parse_apart(
+        self, lines: _Lines, which: NDArray[np.int64], alone: NDArray[np.int64]
+    ) -> tuple[pa.RecordBatch, NDArray[np.int64], list[BadRow]]:
+        """Lines with gaps between them, run by run, and those of `alone` one by one."""
+        apart = np.isin(which, alone)
+        runs = [run for run in np.split(which, np.flatnonzero((np.diff(which) > 1) | apart[1:] | apart[:-1]) + 1) if len(run)]
         return _joined([self._parse_run(lines, run) for run in runs] or [self._parse_run(lines, which[:0])])
 
     def _parse_run(self, lines: _Lines, which: NDArray[np.int64]) -> tuple[pa.RecordBatch, NDArray[np.int64], list[BadRow]]:
@@ -268,10 +279,21 @@ class _ParquetFile:
                 return
             lines = np.arange(self._read, self._read + batch.num_rows)
             self._read += batch.num_rows
-            yield Rows(batch, lines, ())
+            yield Rows(_decoded(batch), lines, ())
 
     def close(self) -> None:
         self._file.close()
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without dictionaries, which change from one row group to the next and cannot within one file of a split."""
+    return pa.RecordBatch.from_arrays([column.cast(_without_dictionary(column.type)) for column in batch.columns], batch.schema.names)
+
+
+def _without_dictionary(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    return pa.list_(_without_dictionary(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 _FAULT = pa.struct([("fault", pa.int8()), ("reason", pa.string()), ("text", pa.string())])

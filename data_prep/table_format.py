@@ -43,6 +43,10 @@ class TableFormat:
         said: dict[str, Any] = {"input": "table", "key_type": table.type, **{name: value for name, value in kept.items() if value}}
         return cast(Mapping[str, Any], json.loads(json.dumps(said, default=str)))
 
+    @property
+    def header(self) -> Sequence[str]:
+        return self.table.csv.columns
+
     def days(self, logs: Sequence[LogFile], root: Path, workers: int) -> tuple[DaySource, ...]:
         if self.table.day.column:
             from data_prep.split import split_by_day

@@ -175,6 +175,7 @@ def _or(value: int | None, default: int) -> int:
 def load_table_schema(path: str | Path) -> TableSchema:
     """Read a schema TOML. Raises DataError, one line, for a missing or malformed file, an unknown key or a bad value."""
     raw = read_toml(Path(path), "schema", "docs/your-data.md", DataError)
-    if isinstance(raw.get("sparse"), list):
-        raw["sparse"] = {name: {} for name in raw["sparse"]}
+    names = raw.get("sparse")
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        raw["sparse"] = {name: {} for name in names}
     return typed(raw, TableSchema, str(path), DataError)

@@ -177,7 +177,9 @@ def _dense(cells: pa.Array, name: str, dense: DenseTransform, faults: Faults) ->
 
 def numbers(cells: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """float64 [R], 0 where missing or wrong, and bool [R] where a cell is no number."""
-    values = cast_or_null(as_text(cells), pa.float64())
+    cells = as_text(cells)
+    # A text of many digits is rounded, and so is an integer of as many; Arrow by itself refuses the latter.
+    values = cells.cast(pa.float64(), safe=False) if pa.types.is_integer(cells.type) else cast_or_null(cells, pa.float64())
     return values.fill_null(0).to_numpy(zero_copy_only=False), nulls(values) & ~nulls(cells)
 
 
@@ -185,15 +187,8 @@ def _keys(cells: pa.Array, kind: KeyType) -> tuple[Keys, NDArray[np.bool_]]:
     """The keys of cells, and bool [R] where a cell cannot be one."""
     cells, missing = as_text(cells), nulls(cells)
     if kind == "integer":
-        signed = cast_or_null(cells, pa.int64())
-        values = signed.fill_null(0).to_numpy().view(np.uint64)
-        failed = nulls(signed) & ~missing
-        if failed.any():
-            large = cast_or_null(cells.filter(pa.array(failed)), pa.uint64())
-            values = values.copy()
-            values[failed] = large.fill_null(0).to_numpy()
-            failed[failed] = nulls(large)
-        return Keys(values, missing), failed
+        integers = cast_or_null(cells, pa.int64(), pa.uint64())
+        return Keys(integers.fill_null(0).to_numpy().view(np.uint64), missing), nulls(integers) & ~missing
     texts = cast_or_null(cells, pa.string()) if not pa.types.is_string(cells.type) else cells
     failed = nulls(texts) & ~missing
     data, offsets = _bytes(texts)
@@ -231,16 +226,19 @@ def _cut(column: Keys, sequence: SequenceColumn) -> Keys:
     return Keys(column.keys[kept], column.missing[kept], np.minimum(column.lengths, sequence.max_length))
 
 
-def cast_or_null(cells: pa.Array, kind: pa.DataType) -> pa.Array:
-    """`cells` as `kind`, null where that cannot be. Halves are tried on until the cells at fault are found, so that one bad
-    cell costs a few casts of a batch and what counts as a number is Arrow's matter alone."""
-    try:
-        return cells.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if len(cells) == 1 or not _may_cast(cells.type, kind):
-            return pa.nulls(len(cells), kind)
+def cast_or_null(cells: pa.Array, kind: pa.DataType, *others: pa.DataType) -> pa.Array:
+    """`cells` as `kind`, or as the first of `others` that takes them and then, bits or fractions of a unit lost, as `kind`; null where none
+    does. All are tried on the whole, then on halves until the cells at fault are found, so that one bad cell costs a few casts of a
+    batch and what counts as a number is Arrow's matter alone."""
+    for one in (kind, *others):
+        try:
+            return cells.cast(one).cast(kind, safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+    if len(cells) == 1 or not any(_may_cast(cells.type, one) for one in (kind, *others)):
+        return pa.nulls(len(cells), kind)
     half = len(cells) // 2
-    return pa.concat_arrays([cast_or_null(cells[:half], kind), cast_or_null(cells[half:], kind)])
+    return pa.concat_arrays([cast_or_null(cells[:half], kind, *others), cast_or_null(cells[half:], kind, *others)])
 
 
 def _may_cast(source: pa.DataType, target: pa.DataType) -> bool:
@@ -282,5 +280,5 @@ def _text(cells: pa.RecordBatch, row: int) -> str:
 def _plain(cell: pa.Scalar) -> Any:
     try:
         return cell.as_py()
-    except ValueError:  # a time with nanoseconds, which Python's have not
+    except (ValueError, OverflowError):  # a time with nanoseconds, or beyond the year 9999, which Python's have not
         return repr(cell)

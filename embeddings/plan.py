@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from data_prep.atomic import write_json
+from data_prep.typed_toml import typed
 from data_prep.wording import counted
 from embeddings.config import Kernel, Sharding
 from embeddings.errors import TableError
@@ -100,10 +101,10 @@ class Plan:
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> Plan:
         """Inverse of `to_json`; KeyError, TypeError or ValueError on anything else."""
-        if raw["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format_version {raw['format_version']}, this program reads {FORMAT_VERSION}")
-        tables = tuple(_table(entry) for entry in raw["tables"])
-        return Plan(int(raw["world_size"]), int(raw["ranks_per_host"]), str(raw["device"]), int(raw["capacity"]), tables)
+        fields = dict(raw)
+        if (version := fields.pop("format_version")) != FORMAT_VERSION:
+            raise ValueError(f"format_version {version}, this program reads {FORMAT_VERSION}")
+        return typed(fields, Plan, "a plan", ValueError)
 
     def write(self, path: Path) -> None:
         write_json(path, self.to_json())
@@ -116,7 +117,8 @@ class Plan:
         except OSError as error:
             raise TableError(f"cannot read the plan {path}: {error.strerror}; `recsys-nas plan` writes one") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TableError(f"{path} holds no sharding plan ({error!r}); `recsys-nas plan` writes one") from error
+            why = error if isinstance(error, ValueError) else repr(error)
+            raise TableError(f"{path} holds no sharding plan ({why}); `recsys-nas plan` writes one") from error
         return plan
 
     def check(self, tables: Mapping[str, tuple[int, int]], world_size: int, ranks_per_host: int, where: str) -> None:
@@ -126,6 +128,8 @@ class Plan:
             job = counted(world_size, "rank")
             raise TableError(f"{where} is for {counted(self.world_size, 'rank')} and the job has {job}; plan again for {job}")
         planned = {table.name: table for table in self.tables}
+        if len(planned) < len(self.tables):
+            raise TableError(f"{where} names a table twice; plan again")
         if missing := sorted(set(tables) - set(planned)):
             raise TableError(f"{where} is for other tables: it does not name {missing[0]}; plan again from this config")
         if extra := sorted(set(planned) - set(tables)):
@@ -135,7 +139,7 @@ class Plan:
             if (table.rows, table.dim) != (rows, dim):
                 size = f"{name} with {table.rows} rows x {table.dim}, the model has {rows} x {dim}"
                 raise TableError(f"{where} is for other tables: {size}; plan again from this config")
-            _check_words(table, where)
+            _check_kernel(table, where)
             _check_cover(table, world_size, where)
             _check_pieces(table, where)
             if table.sharding in WITHIN_A_HOST and self.ranks_per_host != ranks_per_host:
@@ -143,11 +147,6 @@ class Plan:
                 raise TableError(f"{where}: {table.name} is {table.sharding}, {hosts}; plan again")
             if table.sharding in _ACROSS_ALL_RANKS + WITHIN_A_HOST:
                 _check_row_blocks(table, world_size if table.sharding in _ACROSS_ALL_RANKS else ranks_per_host, where)
-
-
-def _table(raw: Mapping[str, Any]) -> TablePlan:
-    shards = tuple(TableShard(**(entry | {"memory": Memory(**entry["memory"])})) for entry in raw["shards"])
-    return TablePlan(**(dict(raw) | {"shards": shards}))
 
 
 def _check_cover(table: TablePlan, world_size: int, where: str) -> None:
@@ -170,11 +169,10 @@ def _overlap(one: TableShard, other: TableShard) -> bool:
     return rows > 0 and columns > 0
 
 
-def _check_words(table: TablePlan, where: str) -> None:
-    kernels = (UNFUSED,) if table.sharding == REPLICATED else get_args(Kernel)
-    for name, value, known in (("sharding", table.sharding, get_args(Sharding)), ("kernel", table.kernel, kernels)):
-        if value not in known:
-            raise TableError(f"{where}: {name} {value!r} of {table.name}, which is {table.sharding}: must be {', '.join(known)}")
+def _check_kernel(table: TablePlan, where: str) -> None:
+    known = (UNFUSED,) if table.sharding == REPLICATED else get_args(Kernel)
+    if table.kernel not in known:
+        raise TableError(f"{where}: kernel {table.kernel!r} of {table.name}, which is {table.sharding}: must be {', '.join(known)}")
 
 
 def _check_pieces(table: TablePlan, where: str) -> None:

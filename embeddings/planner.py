@@ -59,7 +59,7 @@ class Machine:
         if device == "cuda" and not config.hbm_gb and not torch.cuda.is_available():
             raise TableError("planning for GPUs on a machine without one: set embedding.hbm_gb to the memory of each, in GiB")
         hbm = config.hbm_gb * GIB or (torch.cuda.get_device_properties(0).total_memory if device == "cuda" else 0)
-        ddr = config.ddr_gb * GIB or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        ddr = config.ddr_gb * GIB or host_memory()
         kept = 1 - RESERVED_SHARE
         return Machine(device, world_size, ranks_per_host, int(hbm * kept), int(ddr * kept / ranks_per_host))
 
@@ -77,6 +77,26 @@ class Machine:
             ddr_cap=self.ddr,
             ssd_cap=0,
         )
+
+
+def host_memory() -> int:
+    """Bytes that this process may use: all that the host has, or what its container or batch job may, by cgroups of either version."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([whole, *_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _limits(membership: Path, root: Path) -> Iterator[int]:
+    """Of the groups that this process is in and of those above them, as far as they can be seen from here; "max" is none."""
+    lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
+    for controllers, _, group in (line.partition(":")[2].partition(":") for line in lines):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, file = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        path = top / group.strip("/")
+        for folder in (path, *path.parents):
+            if folder.is_relative_to(top) and (folder / file).exists():
+                limit = (folder / file).read_text(encoding="ascii").strip()
+                yield from [int(limit)] if limit.isdigit() else []
 
 
 class AnySharder(EmbeddingBagCollectionSharder):

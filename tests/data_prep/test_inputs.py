@@ -11,7 +11,7 @@ import zstandard
 
 from data_prep import inputs
 from data_prep.errors import DataError
-from data_prep.inputs import LogFile, LogReader, day_in_name, days_by_name, find_days
+from data_prep.inputs import LogFile, LogReader, day_in_name, days_by_name, find_days, find_logs
 
 TEXT = b"".join(b"line %d\n" % number for number in range(1000))
 
@@ -28,6 +28,14 @@ def test_days_are_sorted_by_number_and_a_file_named_twice_counts_once(tmp_path: 
     for name in ("day_10", "day_2", ".day_3.tmp", "_SUCCESS"):
         (tmp_path / name).touch()
     assert [file.day for file in find_days([f"{tmp_path}/*", f"{tmp_path}/day_2"])] == [2, 10]
+
+
+def test_a_file_is_one_however_spelled_and_brackets_in_its_path_are_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run [1]").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (log := tmp_path / "run [1]/day_0").write_text("x")
+    logs = find_logs(["run [1]/day_0", str(log), "run [[]1]/day_*", "run [1]/../run [1]/day_0"])
+    assert [str(file) for file in logs] == ["run [1]/day_0"]
 
 
 def test_logs_of_one_name_in_two_folders_of_a_store_are_two() -> None:

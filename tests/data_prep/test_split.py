@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import shutil
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from data_prep.options import PrepareOptions
 from data_prep.prepare import prepare
 from data_prep.shards import Manifest, open_manifest, open_part
 from data_prep.table_format import TableFormat
-from data_prep.table_schema import DayRule, SparseColumn, TableSchema
+from data_prep.table_schema import CsvLayout, DayRule, SparseColumn, TableSchema
 from data_prep.verify import verify
 
 FIRST = datetime.date(2024, 3, 1)
@@ -130,6 +131,42 @@ def test_a_bad_row_with_nanoseconds_is_quoted(tmp_path: Path) -> None:
     assert manifest.days[0].bad_rows == 1
 
 
+@pytest.mark.parametrize(
+    ("form", "good", "unreal"),
+    [
+        ("%d/%m/%Y", ["29/02/2024", "1/3/2024", "30/04/2024"], ["31/02/2024", "30/02/2024", "31/04/2024"]),
+        ("%Y%m%d", ["20240301"], ["20240231"]),
+        ("%d/%b/%Y %H %z", ["30/Apr/2024 01 +0500", "01/May/2024 23 -0500"], ["31/Apr/2024 01 +0500", "31/Apr/2024 23 -0500"]),
+    ],
+)
+def test_a_day_that_its_month_has_not_is_no_day_of_the_next(form: str, good: list[str], unreal: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,y,t\n" + "".join(f"{at},0,{time}\n" for at, time in enumerate(good + unreal)))
+    manifest, _ = run(tmp_path, tmp_path / "out", DayRule(column="t", format=form, first=datetime.date(2024, 2, 1)), "a.csv")
+    assert sorted(number for ids in ids_by_day(tmp_path / "out").values() for number in ids) == list(range(len(good)))
+    assert sum(day.bad_rows for day in manifest.days) == len(unreal)
+
+
+def test_a_time_that_python_does_not_know_is_a_bad_row(tmp_path: Path) -> None:
+    times = pa.array([1709251200, 10**12], pa.timestamp("s"))
+    pa_parquet.write_table(pa.table({"id": [0, 1], "y": [1, 1], "t": times}), tmp_path / "a.parquet")
+    manifest, _ = run(tmp_path, tmp_path / "out", DayRule(column="t", first=FIRST), "a.parquet")
+    assert [(day.rows, day.bad_rows) for day in manifest.days] == [(1, 1)]
+
+
+def test_columns_of_categories_are_divided_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row group has a dictionary of its own."""
+    monkeypatch.setattr(table_files, "PARQUET_ROWS", 1)
+    groups = [
+        pa.table({"id": pa.array([name]).dictionary_encode(), "y": [0], "t": [f"2024-03-0{day}"]})
+        for name, day in (("7", 1), ("8", 2), ("9", 1))
+    ]
+    with pa_parquet.ParquetWriter(tmp_path / "a.parquet", groups[0].schema) as file:
+        for group in groups:
+            file.write_table(group)
+    run(tmp_path, tmp_path / "out", DayRule(column="t", first=FIRST), "a.parquet")
+    assert ids_by_day(tmp_path / "out") == {0: [7, 9], 1: [8]}
+
+
 @pytest.mark.parametrize("block", [1, 20, 40, 64, 1 << 22])
 def test_lines_without_a_day_are_bad_on_the_day_before_them(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "BLOCK_BYTES", block)
@@ -233,6 +270,41 @@ def test_a_day_that_was_deleted_is_made_again(logs: Path, tmp_path: Path) -> Non
     shutil.rmtree(out / "day=02")
     assert run(logs, out, RULE)[1] == 1
     assert ids_by_day(out) == expected
+
+
+def test_what_the_schema_said_wrongly_before_is_divided_anew(logs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="are bad"):
+        run(logs, out, DayRule(column="t", first=FIRST, days=2), max_bad_share=0.1)
+    run(logs, out, RULE, max_bad_share=0.1)
+    assert {day: len(ids) for day, ids in ids_by_day(out).items()} == {0: 20, 1: 40, 2: 40, 3: 20}
+
+
+def test_other_names_of_the_columns_are_not_taken_for_the_same_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,5,0,2024-03-01\n")
+    (tmp_path / "b.csv").write_text("6,2,0,2024-03-02\n")
+
+    def prepared(columns: str, pattern: str) -> list[list[int]]:
+        ids = {name: SparseColumn(type="integer", buckets=100) for name in "ij"}
+        form = TableFormat(TableSchema("y", (), ids, day=RULE, csv=CsvLayout(columns=tuple(columns))))
+        options = PrepareOptions(form.table.schema(2), None, part_rows=8, max_bad_share=1, format=form)
+        manifest, _ = prepare(tmp_path / "out", form.days(find_logs([f"{tmp_path}/{pattern}"]), tmp_path / "out", 1), options, 1)
+        return [(open_part(tmp_path / "out", part).sparse[0] - 1).tolist() for day in manifest.days for part in day.parts]
+
+    assert prepared("ijyt", "a.csv") == [[1, 5]]
+    with pytest.raises(DataError, match=r"day=00 was made under other csv\.columns .* delete .*day=00"):
+        prepared("jiyt", "a.csv")
+    assert prepared("jiyt", "b.csv") == [[1, 5], [2, 6]]
+
+
+def test_a_log_is_not_divided_where_there_is_no_room_for_it(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(split, "require_free", lambda folder, needed: asked.append(needed))
+    size = (logs / "0.csv").stat().st_size
+    (logs / "0.csv.gz").write_bytes(gzip.compress((logs / "0.csv").read_bytes()))
+    run(logs, tmp_path / "plain", RULE, "0.csv")
+    run(logs, tmp_path / "compressed", RULE, "0.csv.gz")
+    assert asked == [1.2 * size, 1.2 * 2.5 * (logs / "0.csv.gz").stat().st_size]
 
 
 def test_workers_give_the_same_shards(logs: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,19 @@ def test_frequency_counts_every_item_of_a_list(clicks: Path, tmp_path: Path) -> 
     counts = np.bincount(ids)
     assert counts[:2].tolist() == [0, 0]
     assert (np.diff(counts[2:]) <= 0).all()
+
+
+@pytest.mark.parametrize(("before", "after"), [('missing = ["", "NA"]', ""), ("", 'delimiter = ";"')])
+def test_days_read_by_other_rules_are_not_added(before: str, after: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither by more of them than the schema had before nor by fewer."""
+    for day in (0, 1):
+        (tmp_path / f"day_{day}.csv").write_text("y,user,price\n1,NA,2\n")
+    schema = tmp_path / "schema.toml"
+    schema.write_text(f'label = "y"\nsparse = ["user"]\n[csv]\n{before}')
+    run("--input", tmp_path / "day_0.csv", "--schema", schema, "--out", tmp_path / "out")
+    schema.write_text(f'label = "y"\nsparse = ["user"]\n[csv]\n{after}')
+    assert main(["run", "--input", f"{tmp_path}/day_1.csv", "--schema", str(schema), "--out", f"{tmp_path}/out"]) == 2
+    assert re.search(r"day=00 was made with other parameters \(csv (not set there|.*, not set asked)", capsys.readouterr().err)
 
 
 def test_parquet_through_the_command_line(clicks: Path, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_day_zero_begins_where_first_says_in_utc(first: str, second: int, tmp_pa
         ("label = 3", "label = 3: Input should be a valid string"),
         ('label = "y"', "no column beside the label"),
         ('label = "y"\ndens = ["a"]', "unknown key dens; did you mean dense?"),
+        ('label = "y"\n[[sparse]]\na = 1', "sparse = [{'a': 1}]"),
         ('label = "y"\n[sparse]\na = {bucket = 3}', "unknown key sparse.a.bucket; did you mean sparse.a.buckets?"),
         ('label = "y"\n[sparse]\na = {buckets = "3"}', "sparse.a.buckets = '3': Input should be a valid integer"),
         ('label = "y"\n[sparse]\na = {buckets = 1}', "a: buckets = 1: at least 2 are needed"),
