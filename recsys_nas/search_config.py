@@ -77,7 +77,7 @@ class SearchConfig(TrainingConfig):
     """Days after which a day counts half, with `aggregation = "recency"`."""
     discretise: Discretise = "threshold"
     """`threshold`: keep gates above it; `top_k`: the best `top_k`; `budget`: from the best down all that fit `target_flops` together, which
-    what is above the threshold must do too."""
+    what the other two keep must do too."""
     threshold: float = 0.5
     """Mean probability from which a gate is kept."""
     top_k: int = 3

@@ -6,6 +6,7 @@ Each search is a run folder of its own, `<output>/<name>-<strategy>-seed=<seed>`
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from recsys_nas.jobs.retrain import retrain
 from recsys_nas.jobs.search_day import search_day
 from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.records import FOUND, read_record
+from recsys_nas.search.aggregate import DECOY_SURVIVED
 from recsys_nas.search.combine_days import combine_run
 from recsys_nas.search.day_results import day_result
 from recsys_nas.search.trial_settings import StrategyName
@@ -72,7 +74,8 @@ def _outcome(run: Run, strategy: StrategyName, seed: int, ranks: Ranks) -> Outco
     with run.staged(sorted({*days, *run.retrain_days})) as here:
         for day in days:
             search_day(here, day, ranks)
-        combine_run(run.folder)
+        if not combine_run(run.folder):
+            print(f"warning: {strategy}, seed {seed}: {DECOY_SURVIVED}", file=sys.stderr, flush=True)
         retrain(here, FOUND, seed, ranks)
     found = read_record(run.folder / "retrain" / FOUND / f"seed={seed}" / "result.json", ("auc", "logloss", "dense_flops"), "run it again")
     paths = [day_result(run.folder, day, run.config.search.day_result) for day in days]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from recsys_nas.jobs.search_day import search_day
 from recsys_nas.provenance import refuse_other_config
 from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.pareto_figure import pareto_svg
-from recsys_nas.search.aggregate import aggregate_run
+from recsys_nas.search.aggregate import DECOY_SURVIVED, aggregate_run
 from recsys_nas.zoo.catalogue import FOUND, FULL_SUPERNET, REFINED
 
 FORMAT_VERSION = 1
@@ -98,7 +99,8 @@ def _priced(run: Run, price: str) -> Run:
 def _found_under(priced: Run, price: str, ranks: Ranks) -> Point:
     for day in parse_days(priced.config.data.search_days, "data.search_days"):
         search_day(priced, day, ranks)
-    aggregate_run(priced.folder)
+    if not aggregate_run(priced.folder):
+        print(f"warning: {price}: {DECOY_SURVIVED}", file=sys.stderr, flush=True)
     for seed in priced.config.retrain.seeds:
         retrain(priced, FOUND, seed, ranks)
     return _point(priced.folder / "retrain" / FOUND, price.partition(".")[2], "found")

@@ -18,6 +18,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_json, write_text
@@ -28,6 +29,8 @@ from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.networks import architecture_of
 from recsys_nas.jobs.retrain import retrain
+from recsys_nas.judged_days import days_before, scored_days
+from recsys_nas.search.aggregate import DECOY_SURVIVED
 from recsys_nas.space import Architecture, Gate, SearchSpace
 from recsys_nas.zoo.catalogue import FOUND, REFINED
 
@@ -90,14 +93,26 @@ def refine(
 def _numbered_as_in_space(run: Run, network: Architecture) -> Architecture:
     """The same network with its blocks numbered as the space numbers them, from which its gates can be read; its canonical form, in which
     it lies on disk, has no empty blocks. Raises ConfigError for a network that no gates of the space make."""
-    space, alphas = run.space(), run.folder / "alphas.json"
-    said = read_json(alphas)["gates"] if alphas.exists() else []
-    for gates in ([Gate(gate["block"], gate["module"]) for gate in said if gate["kept"]], space.kept_gates(network)):
+    space = run.space()
+    for gates in (_kept_gates(run.folder / "alphas.json"), space.kept_gates(network)):
         if gates and set(gates) <= set(space.gates) and (member := space.architecture(gates)).key() == network.key():
             return member
     raise ConfigError(
         f"{run.folder / 'architecture.json'} is no choice of modules of the run's space, so that none can be added or dropped"
     )
+
+
+def _kept_gates(alphas: Path) -> list[Gate]:
+    """As the days said; none where the file is not there, as with a network put together by hand."""
+    try:
+        said = read_json(alphas)
+        if not said.get("valid", True):
+            print(f"warning: {DECOY_SURVIVED}", file=sys.stderr, flush=True)
+        return [Gate(gate["block"], gate["module"]) for gate in said["gates"] if gate["kept"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{alphas} is damaged ({error!r}); run `recsys-nas aggregate {alphas.parent}` again") from error
 
 
 def _write_architecture(run: Run, best: Architecture) -> None:
@@ -163,7 +178,9 @@ def _judged_config(run: Run, judged_days: str) -> Config:
     if data.validation:
         if judged_days:
             raise ConfigError(f"--judge-days {judged_days}: data.valid_days = {data.valid_days!r} judges already")
-        return load_config(path, ['retrain.progressive=""'])
+        # Of several scored days, models of the later ones are trained on the earlier ones; here none may be.
+        train_days = ",".join(map(str, days_before(run.config, min(scored_days(run.config)))))
+        return load_config(path, [f'data.train_days="{train_days}"', 'retrain.progressive=""'])
     last = judged_days or str(run.search_days[-1])
     if outside := set(parse_days(last, "--judge-days")) - set(run.search_days):
         raise ConfigError(f"--judge-days {last}: day {min(outside)} is not one of data.search_days = {data.search_days!r}")
@@ -183,7 +200,8 @@ def _trained(run: Run, judged: Config, network: Architecture, seed: int, ranks: 
 
 def _auc(result: dict[str, Any], judged: Config) -> float:
     if judged.data.validation:
-        return max(float(epoch["auc"]) for epoch in result["validations"])
+        epochs = result["validations"]
+        return float(epochs[judged.retrain.early_stopping.best_of(epochs)]["auc"])
     return float(result["auc"])
 
 

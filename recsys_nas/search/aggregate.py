@@ -148,6 +148,8 @@ def _read_day(path: Path, day: int, space: SearchSpace) -> tuple[list[float], li
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = {Gate(gate["block"], gate["module"]): float(gate["probability"]) for gate in record["gates"]}
         decoys = [(Gate(decoy["block"], decoy["module"]), float(decoy["probability"])) for decoy in record.get("decoys", [])]
+        if wrong := [p for p in (*found.values(), *(p for _, p in decoys)) if not 0 <= p <= 1]:
+            raise ValueError(f"{wrong[0]} is no probability")
     except OSError as error:
         raise ConfigError(f"day {day} has not been searched: {path} is missing; search it, or leave it out") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -3,13 +3,15 @@
 Days judge different networks, each on rows of its own, and the best of many noisy judgements looks better than it is. So no
 day's own figure decides. From each day's trials a ridge regression on the space's choices is made, which says of any network
 how it would have fared on that day, in standard deviations; of all days' finalists the one wins whose mean over the days is
-lowest. With a single day its own choice stands.
+lowest. Where finalists were trained and all others judged more cheaply, what training says of them is no number that can be set beside
+the rest, but it has said which is best: then each day enters its choice alone. With a single day its own choice stands.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +36,19 @@ METHOD = "lowest mean over days of a ridge regression's prediction"
 
 @dataclass(frozen=True)
 class DayTrials:
-    """What one day says: its `choice`, its `finalists` (the choice among them), and all networks it judged, by their values."""
+    """What one day says: its `choice`, its `finalists` (the choice among them), and all networks it judged, by their values; whether the
+    finalists were `trained_apart`, and the choice is the best of them by what is not among these values."""
 
     day: int
     choice: Architecture
     finalists: tuple[Architecture, ...]
     judged: tuple[tuple[Architecture, float], ...]
+    trained_apart: bool = False
+
+    @property
+    def entered(self) -> tuple[Architecture, ...]:
+        """For all days to rank."""
+        return (self.choice,) if self.trained_apart else (self.choice, *self.finalists)
 
 
 @dataclass(frozen=True)
@@ -55,13 +64,13 @@ class Ranked:
 
 
 def rank(space: SearchSpace, days: Sequence[DayTrials]) -> tuple[Ranked, ...]:
-    """All days' finalists, the best first; equal networks are one."""
+    """What all days enter, the best first; of one day all its finalists; equal networks are one."""
     choices = Choices(space)
     if len(days) == 1:
         first = {days[0].choice.key(): days[0].choice}
         pool = list((first | {a.key(): a for a in days[0].finalists}).values())
         return tuple(Ranked(architecture, (float(place),)) for place, architecture in enumerate(pool))
-    pool = list({a.key(): a for day in days for a in (day.choice, *day.finalists)}.values())
+    pool = list({a.key(): a for day in days for a in day.entered}.values())
     encoded = np.array([choices.encode(architecture) for architecture in pool], np.float64)
     predicted = np.array([_predictions(choices, day, encoded) for day in days])
     ranked = [Ranked(architecture, tuple(map(float, column))) for architecture, column in zip(pool, predicted.T, strict=True)]
@@ -164,10 +173,13 @@ def _read_day(run: Path, day: int, space: SearchSpace, name: str) -> DayTrials:
         choice = Architecture.from_json(record["architecture"])
         finalists = tuple(architecture for architecture, trial in trials if trial["finalist"])
         judged = tuple((architecture, float(trial["value"])) for architecture, trial in trials if trial["compared"])
+        apart = any(trial["finalist"] and not trial["compared"] for _, trial in trials)
+        if not finalists or not judged or not all(math.isfinite(value) for _, value in judged):
+            raise ValueError("no finalist, or none that is compared by a number")
     except OSError as error:
         raise ConfigError(f"day {day} has not been searched: {path} is missing; run the search again to do it") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} and run the search again") from error
     if not all(map(space.contains, (choice, *finalists))):
         raise ConfigError(f"{path} is of another search space; remove {path.parent} and run the search again")
-    return DayTrials(day, choice, finalists, judged)
+    return DayTrials(day, choice, finalists, judged, apart)

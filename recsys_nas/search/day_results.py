@@ -52,7 +52,7 @@ def check_settings(run: Path, days: Sequence[int], config: Config, manifest: Man
         path = day_result(run, day, SETTINGS)
         try:
             then = json.loads(path.read_text(encoding="utf-8"))["settings"].items() if path.exists() else ()
-        except (ValueError, LookupError, AttributeError) as error:
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise ConfigError(f"{path} is damaged ({error!r}); remove {path.parent} to search that day again") from error
         now = _settings(config, manifest, day)
         for key, value in then:

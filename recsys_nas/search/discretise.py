@@ -61,7 +61,7 @@ class Discretisation:
         best_first = np.lexsort((-by_day.mean(axis=0), -score)).tolist()
         kept = np.zeros(len(score), np.bool_)
         if self.search.discretise == "top_k":
-            kept[best_first[: self.search.top_k]] = True
+            kept[(self._fitting(best_first) or [self._best_that_fits(best_first)])[: self.search.top_k]] = True
         elif self.search.discretise == "budget":
             kept[self._fitting(best_first) or [self._best_that_fits(best_first)]] = True
         else:

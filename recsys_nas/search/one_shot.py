@@ -67,7 +67,7 @@ class OneShot:
 
     def ask(self) -> Proposal | None:
         if not self._finals.begun and len(self._finals.judged) < self.settings.judgements:
-            drawn = self._evolution.next() if isinstance(self.sampler, SampledPaths) else self._candidates.fresh(self._draw)
+            drawn = self._evolution.next() if isinstance(self.sampler, SampledPaths) else self._drawn()
             if drawn is not None:
                 return Proposal(drawn, "shared")
         return self._finals.ask()
@@ -86,6 +86,8 @@ class OneShot:
     def choose(self) -> Architecture:
         return self._finals.choose()
 
-    def _draw(self) -> Architecture:
+    def _drawn(self) -> Architecture | None:
+        """By the policy, or by chance where it has settled on networks that are known, or on such as cost too much."""
         assert isinstance(self.sampler, LearntPaths)
-        return self.sampler.policy.draw(self._generator)[1]
+        policy = self.sampler.policy
+        return self._candidates.fresh(lambda: policy.draw(self._generator)[1]) or self._candidates.fresh()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from random import Random
+from typing import Self
 
 import numpy as np
 import torch
@@ -128,7 +130,7 @@ class LearntPaths(nn.Module):
     step's batch. The advantage is the reward minus its running mean, in running standard deviations; paths of the first
     `rest_share` of the training teach nothing, since no weights are trained yet.
 
-    All that it learns is in buffers, so that it is saved with the weights.
+    All that it learns is in buffers, so that it is saved with the weights; they stay in the host's memory, where paths are drawn.
     """
 
     RATE = 0.05
@@ -142,6 +144,9 @@ class LearntPaths(nn.Module):
         self.register_buffer("moments", torch.zeros(3, dtype=torch.float64))  # weight, mean and mean square of rewards
         self._last: tuple[int, Tensor] | None = None
         self._steps = 1
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        return self
 
     def path(self, step: int, steps: int) -> Architecture:
         values, architecture = self.policy.draw(np.random.Generator(np.random.Philox([self.seed, step])))

@@ -196,18 +196,17 @@ class Candidates:
     def fresh(self, draw: Callable[[], Architecture] | None = None) -> Architecture | None:
         """A new network by `draw` (default: uniformly from the space); None when `MAX_DRAWS` draws gave no new one.
 
-        Raises NothingFits when none was ever cheap enough.
+        Raises NothingFits when of the whole space none was ever cheap enough; a `draw` that knows a part of it only gives None then.
         """
-        draw = draw or (lambda: self.task.space.sample(self.generator))
         cheapest = math.inf
         for _ in range(MAX_DRAWS):
-            drawn = draw()
+            drawn = draw() if draw else self.task.space.sample(self.generator)
             if not self.fits(drawn):
                 cheapest = min(cheapest, self.task.price(drawn))
             elif (key := drawn.key()) not in self._seen:
                 self._seen.add(key)
                 return drawn
-        if self._seen:
+        if self._seen or draw:
             return None
         raise NothingFits(
             f"no network of at most {self.task.max_flops:,} FLOPs in {MAX_DRAWS} draws, the cheapest has {cheapest:,}: "

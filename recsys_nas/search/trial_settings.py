@@ -43,7 +43,7 @@ class TrialsConfig:
     path_sampling: Literal["single", "uniform", "policy"] = "single"
     """How a supernet is trained: one module a stream, any member uniformly, or by a policy that learns from rewards."""
     full_path_share: float = 0.1
-    """Of the rows, in which the full network is trained instead, with a probability that falls to 0."""
+    """Of the rows, in which the full network is trained instead, with a probability that falls to 0; a policy learns nothing meanwhile."""
     finetune_rows: int = 20_000
     """Training rows that tune a network's last layer before a supernet judges it; 0: not at all."""
     reward_baseline: bool = False

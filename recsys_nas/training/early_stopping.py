@@ -29,6 +29,10 @@ class EarlyStopping:
         """Whether the last epoch of `history` (one record of figures an epoch) beats all before it."""
         return self._bests(history)[-1]
 
+    def best_of(self, history: Sequence[Mapping[str, float]]) -> int:
+        """The epoch of `history` (not empty) that the model goes back to, counted from 0."""
+        return max(epoch for epoch, best in enumerate(self._bests(history)) if best)
+
     def factor(self, history: Sequence[Mapping[str, float]]) -> float:
         """What learning rates are multiplied by in the epoch after `history`."""
         return self.lr_cut ** sum(self._missed(history))

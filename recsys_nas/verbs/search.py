@@ -105,8 +105,9 @@ def _refine(arguments: argparse.Namespace) -> int:
     max_flops = arguments.max_flops or run.config.search.target_flops
     if not max_flops:
         raise ValueError("--max-flops is needed where search.target_flops is 0: a network that may grow needs a limit")
-    if arguments.rounds < 1 or min(arguments.seeds) < 0 or len(set(arguments.seeds)) != len(arguments.seeds):
-        raise ValueError("--rounds must be 1 or more, and --seeds 0 or more, each named once")
+    if arguments.rounds < 1:
+        raise ValueError(f"--rounds {arguments.rounds}: must be 1 or more")
+    _check_seeds(arguments.seeds)
     if not 0 <= arguments.tolerance < 1:
         raise ValueError(f"--tolerance {arguments.tolerance}: a difference of AUC, such as 0.0002; must lie in [0, 1)")
     with run.staged(days_of(run, arguments.judge_days)) as run, process_group() as ranks:
@@ -116,6 +117,12 @@ def _refine(arguments: argparse.Namespace) -> int:
     else:
         print(f"{refine_text(rounds)}\nwrote {run.folder}/refine.json and {run.folder}/refine/architecture.json; train it as model refined")
     return SUCCESS
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    """Raises ValueError for one that is named twice, which would narrow every interval, or cannot be."""
+    if min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise ValueError("--seeds must be 0 or more, each named once")
 
 
 def _retrain_options(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +178,9 @@ def _compare_strategies(arguments: argparse.Namespace) -> int:
     from recsys_nas.jobs.environment import process_group
     from recsys_nas.report.strategies_figure import strategies_svg
 
+    _check_seeds(arguments.seeds)
+    if len(set(arguments.strategies)) != len(arguments.strategies):
+        raise ValueError("--strategies must each be named once")
     config = load_config(arguments.config, arguments.set)
     path = config.run_folder.with_name(f"{config.name}-strategies.json")
     outcomes = []

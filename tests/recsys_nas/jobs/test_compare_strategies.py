@@ -29,7 +29,7 @@ def test_each_strategy_ends_in_figures_and_is_not_run_again(run_folder: Path, ra
     result = run_folder.parent / "run-random-seed=0" / "retrain" / "found" / "seed=0" / "result.json"
     assert json.loads(result.read_text())["auc"] == first[1].auc
 
-    monkeypatch.setattr(module, "combine_run", lambda folder: None)
+    monkeypatch.setattr(module, "combine_run", lambda folder: True)
     (run_folder.parent / "run-random-seed=0" / "days" / "day=00" / "trials.jsonl").unlink()
     assert list(compare_strategies(config, ("dnas", "random"), (0,), ranks)) == first
     with pytest.raises(ValueError, match="is of another config; remove"):
@@ -65,6 +65,24 @@ def test_the_verb_writes_figures_and_a_picture_beside_each_other(tmp_path: Path,
     for text in ("random", "dnas", "rows that the search trained on", "search, processor seconds", "test AUC"):
         assert text in picture
     assert picture == strategies_svg([asdict(outcome) for outcome in outcomes])
+
+
+@pytest.mark.parametrize("repeated", [["--seeds", "0", "0"], ["--seeds", "-1"], ["--strategies", "random", "random"]])
+def test_a_seed_named_twice_is_no_more_evidence(repeated: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    config = Path(__file__).parents[3] / "configs" / "demo.toml"
+    assert main(["compare-strategies", "--config", str(config), *repeated]) == 2
+    assert "each" in capsys.readouterr().err
+
+
+def test_a_search_that_kept_noise_is_told(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "search_day", lambda *_: None)
+    monkeypatch.setattr(module, "combine_run", lambda folder: False)
+    monkeypatch.setattr(module, "retrain", lambda *_: pytest.fail("far enough"))
+    with pytest.raises(pytest.fail.Exception, match="far enough"):
+        list(compare_strategies(load_config(run_folder / "config.toml"), ("dnas",), (3,), ranks))
+    assert "warning: dnas, seed 3: a decoy survived" in capsys.readouterr().err
 
 
 def test_the_picture_has_a_faint_mark_a_seed_where_there_are_several() -> None:

@@ -27,7 +27,9 @@ def opened(run_folder: Path) -> Run:
     return Run.open(run_folder)
 
 
-def test_each_price_has_its_network_beside_those_of_the_run(run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_price_has_its_network_beside_those_of_the_run(
+    run_folder: Path, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = opened(run_folder)
     for seed in (0, 1):
         retrain(run, "mlp", seed, ranks)
@@ -43,10 +45,11 @@ def test_each_price_has_its_network_beside_those_of_the_run(run_folder: Path, ra
     assert ElementTree.parse(run_folder / "pareto.svg").getroot().tag.endswith("svg")
     # The run's own search is left alone, and nothing is searched or trained a second time.
     assert not (run_folder / "days").exists()
-    monkeypatch.setattr(pareto, "aggregate_run", lambda folder: None)
+    monkeypatch.setattr(pareto, "aggregate_run", lambda folder: False)
     before = {path: path.stat().st_mtime_ns for path in run_folder.rglob("*") if path.name in ("alphas.json", "result.json")}
     assert {point.name: point for point in sweep(run, [CHEAP, DEAR], ranks)} == points
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert f"warning: {CHEAP}: a decoy survived" in capsys.readouterr().err
 
 
 KINDS = {"refined": "found", "random-00": "random", "random_forest": "zoo", "full_supernet": "supernet"}

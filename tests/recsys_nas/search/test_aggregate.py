@@ -155,9 +155,24 @@ def no_number(path: Path) -> None:
     path.write_text(path.read_text().replace("0.8", "null"))
 
 
+def no_probability(path: Path) -> None:
+    path.write_text(path.read_text().replace("0.8", "7"))
+
+
+def infinite(path: Path) -> None:
+    path.write_text(path.read_text().replace("0.8", "NaN"))
+
+
+def settings_of_another_kind(path: Path) -> None:
+    path.with_name("settings.json").write_text("[]")
+
+
 @pytest.mark.parametrize(
     ("breaks", "message"),
     [
+        (no_probability, "is damaged .*7.0 is no probability"),
+        (infinite, "is damaged .*nan is no probability"),
+        (settings_of_another_kind, "is damaged"),
         (remove, "day 2 has not been searched: .*missing; search it, or leave it out"),
         (other_space, "is of another search space; remove .*day=02 and run the search again"),
         (half_a_file, "is damaged"),

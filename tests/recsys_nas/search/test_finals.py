@@ -5,8 +5,10 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+import torch
 
 from recsys_nas.search.alone import Finals
+from recsys_nas.search.choices import Choices
 from recsys_nas.search.evolution import EvolutionSettings
 from recsys_nas.search.one_shot import OneShot, OneShotSettings
 from recsys_nas.search.path_sampling import SampledPaths
@@ -112,6 +114,17 @@ def test_one_shot_by_a_policy_judges_what_the_policy_draws() -> None:
         strategy.tell(trial(proposal.architecture, 0.5))
     choice = policy.choices.all[favourite]
     assert {choice.of(network.live().blocks[choice.block - 1]) for network in drawn} <= {1, None}
+
+
+def test_one_shot_by_a_policy_that_has_settled_on_what_costs_too_much_draws_by_chance() -> None:
+    limit = 2 * min(task(SPACE).price(SPACE.sample(Random(seed))) for seed in range(30))
+    of = task(SPACE, budget=Budget(1000), max_flops=limit)
+    strategy = OneShot(of, OneShotSettings("policy", 0.1, 4, 0, 100, EVOLUTION))
+    policy, dear = strategy.sampler.policy, torch.from_numpy(Choices(SPACE).encode(SPACE.full()))  # type: ignore[union-attr]
+    policy.logits[torch.isfinite(policy.logits)] = 30 * dear
+    first = strategy.ask()
+    assert first is not None
+    assert of.price(first.architecture) <= limit
 
 
 def zero_cost(warmup_share: float, finalists: int = 2) -> ZeroCost:

@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from recsys_nas.search.choices import Choices
 from recsys_nas.search.path_sampling import LearntPaths, Policy, SampledPaths, single_operator_path
@@ -152,6 +153,14 @@ def test_rewards_teach_nothing_while_the_policy_rests() -> None:
         paths.learn(step, float(step))
         moved.append(not torch.equal(paths.policy.logits, before))
     assert moved == [False] * 4 + [True] * 4
+
+
+def test_a_policy_stays_where_paths_are_drawn_when_its_network_moves() -> None:
+    paths = LearntPaths(SPACES["one_of_each"], 0, rest_share=0.0)
+    nn.ModuleDict({"sampler": paths}).to("meta")
+    paths.path(0, 10)
+    paths.learn(0, 1.0)
+    assert {buffer.device.type for buffer in paths.buffers()} == {"cpu"}
 
 
 def test_what_a_policy_has_learnt_is_in_its_state() -> None:

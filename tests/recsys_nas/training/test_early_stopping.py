@@ -24,6 +24,14 @@ def test_bars_rule_as_in_its_log_of_dcnv2_on_frappe() -> None:
     assert [BARS.is_best(history(*aucs[:n])) for n in range(1, 13)] == [True] * 3 + [False] + [True] * 6 + [False] * 2
 
 
+def test_the_epoch_that_the_model_goes_back_to() -> None:
+    assert BARS.best_of(history(0.5, 0.7, 0.6)) == 1
+    assert BARS.best_of(history(0.5)) == 0
+    torn = [{"auc": 0.6, "logloss": 0.5}, {"auc": 0.7, "logloss": 0.6}, {"auc": 0.65, "logloss": 0.4}]
+    assert BARS.best_of(torn) == 1
+    assert EarlyStopping(monitor="logloss").best_of(torn) == 2
+
+
 def test_misses_with_a_best_between_them_do_not_stop() -> None:
     assert not BARS.stops(history(0.5, 0.4, 0.6, 0.5))
     assert BARS.stops(history(0.5, 0.6, 0.5, 0.5))
