@@ -19,7 +19,7 @@ demo: setup    ## search on six days of made-up logs: data, preprocessing, searc
 	$(BIN)/torchx run launch/search.py --config configs/demo.toml
 
 test: setup    ## run the tests
-	@$(BIN)/python -m pytest --quiet --durations=5
+	@$(BIN)/python -m pytest --quiet --durations=5 --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slurm: setup    ## run searches on a Slurm of one node, started for it, 10 minutes; needs root, slurm-wlm, slurmdbd, munge, mariadb-server
 	@$(BIN)/python -m pytest --quiet -rs -m slurm tests/slurm

@@ -35,6 +35,7 @@ DEVICE = {
 
 DEVELOPMENT = [
     "pytest>=9",  # tests
+    "pytest-xdist>=3.8",  # on all cores: in one process the suite takes most of twenty minutes
     "hypothesis>=6.130",  # tests over generated input
     "scikit-learn>=1.7",  # an independent AUC and log loss to test ours against
     "ruff>=0.14",  # lint and format
