@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 from torchx.schedulers import get_scheduler_factories
 
@@ -13,6 +14,7 @@ from launch.errors import LaunchError
 from launch.jobs import CONTAINERS
 from recsys_nas.config import Config, ConfigError, LaunchConfig, parse_days
 from recsys_nas.judged_days import check_judged_days
+from recsys_nas.report.records import read_record
 from recsys_nas.search.day_results import check_settings
 from recsys_nas.search.discretise import discretisation
 from recsys_nas.space import space_from_config
@@ -45,6 +47,8 @@ def check(config: Config) -> None:
         _check_name(f"retrain.sizes.{name}", sizes.model or name, RUN_MODELS)
     try:
         check_judged_days(config, manifest)
+        if config.data.truth:
+            read_record(Path(config.data.truth), ("bayes",), "name the truth.json that `data-prep synth` wrote, or set data.truth = ''")
     except ConfigError as error:
         raise LaunchError(str(error)) from error
     _check_name("launch.scheduler", config.launch.scheduler, tuple(get_scheduler_factories()))

@@ -50,6 +50,8 @@ class DataConfig:
     """Optional file with the Bayes-optimal figures, as `data-prep synth` writes it."""
 
     def __post_init__(self) -> None:
+        if self.test_day < 0:
+            raise ValueError(f"test_day = {self.test_day}: days are counted from 0")
         for name in ("search_days", "train_days", "valid_days"):
             value = getattr(self, name)
             if value or name != "valid_days":

@@ -32,7 +32,7 @@ PACKAGES = {
 }
 """Name in run.json to the distributions that may provide it."""
 
-FREE_KEYS = ("launch.", "output", "retrain.models", "retrain.seeds", "retrain.random_controls")
+FREE_KEYS = ("launch.", "output", "retrain.models", "retrain.seeds", "retrain.random_controls", "data.truth")
 """Keys that change where jobs run, where files lie, or which results there are, but no result; they may differ when a run goes on."""
 
 

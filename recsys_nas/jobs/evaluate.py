@@ -12,7 +12,7 @@ from data_prep.atomic import write_json
 from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.judged_days import check_both_classes
-from recsys_nas.serving.quantised import CPU, trained_model
+from recsys_nas.serving.quantised import CPU, check_trained, trained_model
 from recsys_nas.training.metrics import Quality, calibration_bins, judge
 from recsys_nas.training.roc import Roc
 from recsys_nas.training.trainer import predict
@@ -21,15 +21,16 @@ FORMAT_VERSION = 1
 
 
 def evaluate(run: Run, model: str, seed: int, days: Sequence[int], ranks: Ranks) -> dict[str, Any]:
-    """What is in `<run>/evaluate/<model>/seed=S/days=D,D.json`, made where it is not there yet or of an earlier training: figures of
+    """What is in `<run>/evaluate/<model>/seed=S/days=D-D,D.json`, made where it is not there yet or of an earlier training: figures of
     all days and of each.
 
     Raises ConfigError when the model has not been trained, or by days in turn, so that no model is left that has seen all of them, and
     for a day of one class.
     """
-    path = run.folder / "evaluate" / model / f"seed={seed}" / f"days={','.join(map(str, days))}.json"
+    path = run.folder / "evaluate" / model / f"seed={seed}" / f"days={_ranges(days)}.json"
     training = _fingerprint(run.folder / "retrain" / model / f"seed={seed}" / "result.json")
-    if path.exists() and (record := read_json(path)).get("training") == training:
+    if (record := _known(path)).get("training") == training and record.get("days") == list(days):
+        check_trained(run, model, seed)
         return record
     for day in days:
         check_both_classes("--days", [day], run.manifest)
@@ -48,6 +49,21 @@ def evaluate(run: Run, model: str, seed: int, days: Sequence[int], ranks: Ranks)
     }
     write_json(path, record)
     return record
+
+
+def _ranges(days: Sequence[int]) -> str:
+    """`0-2,7`: a name has 255 bytes, and a hundred days have more digits than that."""
+    starts = [day for day, before in zip(days, (None, *days), strict=False) if before is None or day != before + 1]
+    ends = [day for day, after in zip(days, (*days[1:], None), strict=True) if after is None or after != day + 1]
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """What is there; nothing where it cannot be read, and is made again."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return {}
 
 
 def _fingerprint(result: Path) -> str | None:

@@ -182,6 +182,8 @@ def _judged_config(run: Run, judged_days: str) -> Config:
         train_days = ",".join(map(str, days_before(run.config, min(scored_days(run.config)))))
         return load_config(path, [f'data.train_days="{train_days}"', 'retrain.progressive=""'])
     last = judged_days or str(run.search_days[-1])
+    if min(parse_days(last, "--judge-days")) <= min(run.search_days):
+        raise ConfigError(f"--judge-days {last}: no day of data.search_days = {data.search_days!r} comes before its first, to train on")
     if outside := set(parse_days(last, "--judge-days")) - set(run.search_days):
         raise ConfigError(f"--judge-days {last}: day {min(outside)} is not one of data.search_days = {data.search_days!r}")
     return load_config(path, [f'data.train_days="{data.search_days}"', f'retrain.progressive="{last}"'])

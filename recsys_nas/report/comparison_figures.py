@@ -220,7 +220,8 @@ def calibration(retrain: dict[str, list[Record]], names: Sequence[str]) -> Marku
             if i == 0:
                 errors = [1.96 * math.sqrt(b["observed"] * (1 - b["observed"]) / b["rows"]) / b["predicted"] for b in bins]
                 axes.errorbar(x, y, errors, fmt="none", color=svg.colour(i), elinewidth=1.2)
-            reach = max([reach, *(abs(value - 1) for value, b in zip(y, bins, strict=True) if b["rows"] >= 1000)])
+            many = min(1000, max((b["rows"] for b in bins), default=0))
+            reach = max([reach, *(abs(value - 1) for value, b in zip(y, bins, strict=True) if b["rows"] >= many)])
         axes.set_ylim(1 - 1.3 * min(reach, 0.8), 1 + 1.3 * min(reach, 0.8))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))

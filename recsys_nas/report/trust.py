@@ -153,7 +153,8 @@ def _close_calls(run: RunRecords) -> Check:
     gates, (middle, named_border) = run.alphas["gates"], border(run.alphas)
     close = [g for g in gates if abs(g["probability"] - middle) <= g["std"]]
     undecided = run.alphas["undecided_share"]
-    text = f"{share(undecided) if undecided else 'None'} of the gates {'are' if undecided else 'is'} undecided, near one half."
+    of_all = "All" if undecided == 1 else share(undecided) if undecided else "None"
+    text = f"{of_all} of the gates {'are' if undecided else 'is'} undecided, near one half."
     if close:
         named = [f"{g['module']} in block {g['block']} ({g['probability']:.2f} ± {g['std']:.2f})" for g in close]
         return Check("caution", "Gates", f"{text} Within their spread over days of {named_border}: {_some(named)}.")

@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from data_prep.atomic import write_json
+from data_prep.wording import counted
 from embeddings.lookup_cost import ElementType, lookup_cost, table_memory
 from embeddings.quantise import QuantisationError, QuantisedTable, quantise_tables, save_tables, serving_collection
 from embeddings.tables import embedding_tables, table_rows
+from recsys_nas.architecture_files import check_current
 from recsys_nas.config import ConfigError
-from recsys_nas.jobs.assembly import Run
+from recsys_nas.jobs.assembly import Run, read_json
 from recsys_nas.jobs.environment import Ranks
 from recsys_nas.jobs.networks import build_network
+from recsys_nas.jobs.retrain import seeds_of
 from recsys_nas.training.checkpoint import Checkpointer, Retention
 from recsys_nas.training.ctr_model import CtrModel
 from recsys_nas.training.metrics import paired_difference, quality
@@ -34,16 +37,33 @@ def trained_model(run: Run, model: str, seed: int) -> CtrModel:
     """A retrained model, unsharded and on the CPU, whatever plan and ranks trained it. Needs a process group of one.
 
     Raises ConfigError when it has not been trained, or by days in turn, so that no model is left that has seen all of them, or its last
-    checkpoint is damaged.
+    checkpoint is damaged, or the run's architecture has changed since.
     """
     if run.config.retrain.progressive:
         raise ConfigError("this run trains a model for each of retrain.progressive's days; what is asked needs one with that left empty")
+    folder = run.folder / "retrain" / model / f"seed={seed}"
+    check_trained(run, model, seed)
     tables = embedding_tables(run.schema, run.config.embedding).to_empty(device=CPU)
     trained = CtrModel(tables, list(table_rows(run.schema, run.config.embedding)), build_network(run, model))
-    folder = run.folder / "retrain" / model / f"seed={seed}"
-    if not (folder / "result.json").exists() or not Checkpointer(folder / "checkpoint", Retention(0)).load_final_weights(trained):
-        raise ConfigError(f"{folder} holds no trained model; run `recsys-nas retrain {run.folder} --model {model}`")
+    if not Checkpointer(folder / "checkpoint", Retention(0)).load_final_weights(trained):
+        raise ConfigError(f"{folder} has a result and no checkpoint of its end; remove it and run {_retrain(run, model)}")
     return trained.eval()
+
+
+def check_trained(run: Run, model: str, seed: int) -> None:
+    """Raises ConfigError when the model has no result, or one of another network than the run's file holds now."""
+    path = run.folder / "retrain" / model / f"seed={seed}" / "result.json"
+    if path.exists():
+        check_current(run.folder, model, read_json(path), path)
+        return
+    if seed not in (seeds := seeds_of(run.config.retrain, model)):
+        named = ", ".join(map(str, seeds))
+        raise ConfigError(f"seed {seed}: this run trains {model} with {counted(len(seeds), 'seed')}, {named}; name one of them")
+    raise ConfigError(f"{path.parent} holds no trained model; run {_retrain(run, model)}")
+
+
+def _retrain(run: Run, model: str) -> str:
+    return f"`recsys-nas retrain {run.folder} --model {model}`"
 
 
 def quantise_model(run: Run, model: str, seed: int, dtypes: Sequence[ElementType], ranks: Ranks) -> list[dict[str, Any]]:

@@ -155,6 +155,8 @@ def _pareto(arguments: argparse.Namespace) -> int:
     from recsys_nas.jobs.environment import process_group
     from recsys_nas.jobs.pareto import days_of, sweep, sweep_text
 
+    if min(arguments.targets or [1]) < 1:
+        raise ValueError(f"--targets {min(arguments.targets)}: dense FLOPs, at least 1")
     run = Run.open(run_folder(arguments.run))
     prices = [f"search.target_flops={flops}" for flops in arguments.targets or ()]
     prices += [f"search.cost_weight={weight}" for weight in arguments.cost_weights or ()]

@@ -24,6 +24,8 @@ from recsys_nas.search.day_results import note_settings
             "data.shards = 's3://bucket/shards': s3://bucket/shards/manifest.json: nothing here can read s3://",
         ),
         ('data.search_days="0-1,6,8"', "data.search_days = '0-1,6,8': days 6, 8 not in"),
+        ("data.test_day=-1", "data: test_day = -1: days are counted from 0"),
+        ("data.truth=/nope/truth.json", "/nope/truth.json is missing; name the truth.json that `data-prep synth` wrote"),
         ("data.test_day=9", "which has 0, 1, 2, 3; make the shards with `data-prep run`"),
         ('space.dense_modules=["linear", "no_such"]', "no_such"),
         ("space.name=nasrec_small", "a differentiable search needs a gate a module, so pick = 'any'"),

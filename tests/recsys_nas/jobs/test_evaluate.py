@@ -15,7 +15,7 @@ from recsys_nas.config import ConfigError
 from recsys_nas.jobs import environment
 from recsys_nas.jobs.assembly import Run
 from recsys_nas.jobs.environment import Ranks
-from recsys_nas.jobs.evaluate import evaluate, evaluation_text
+from recsys_nas.jobs.evaluate import _ranges, evaluate, evaluation_text
 from recsys_nas.jobs.retrain import retrain
 from recsys_nas.serving.quantised import trained_model
 from recsys_nas.training.metrics import quality
@@ -56,6 +56,24 @@ def test_what_is_there_is_not_made_again(run_folder: Path, ranks: Ranks) -> None
     result = run_folder / "retrain" / "mlp" / "seed=1" / "result.json"
     result.write_text(json.dumps(json.loads(result.read_text()) | {"train_seconds": 1.0}))
     assert evaluate(run, "mlp", 1, (1,), ranks)["auc"] == record["auc"], "the model was trained anew"
+
+
+def test_a_record_of_many_days_has_a_short_name_and_a_broken_one_is_made_again(run_folder: Path, ranks: Ranks) -> None:
+    run, _ = trained(run_folder, ranks)
+    record = evaluate(run, "mlp", 1, (0, 1, 2), ranks)
+    path = run_folder / "evaluate" / "mlp" / "seed=1" / "days=0-2.json"
+    path.write_text(path.read_text()[:40])
+    assert evaluate(run, "mlp", 1, (0, 1, 2), ranks) == record == json.loads(path.read_text())
+    assert _ranges((7, 3, 4, 5, 9, 10)) == "7,3-5,9-10"
+
+
+def test_a_record_of_another_network_is_not_handed_out(run_folder: Path, ranks: Ranks) -> None:
+    run, result = trained(run_folder, ranks)
+    evaluate(run, "mlp", 1, (1,), ranks)
+    edited = run_folder / "retrain" / "mlp" / "seed=1" / "result.json"
+    edited.write_text(json.dumps(result | {"architecture": "0123456789abcdef"}))
+    with pytest.raises(ConfigError, match="is of another network than"):
+        evaluate(run, "mlp", 1, (1,), ranks)
 
 
 def test_a_day_of_one_class_is_named(tmp_path: Path, ranks: Ranks) -> None:

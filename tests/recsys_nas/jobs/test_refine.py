@@ -225,8 +225,9 @@ def test_what_cannot_be_refined_is_said_in_a_line(run_folder: Path, ranks: Ranks
         refine(run, 5, "", [0], 1, ranks)
     with pytest.raises(ConfigError, match=r"--judge-days 2: day 2 is not one of data.search_days = '0-1'"):
         refine(run, PLENTY, "2", [0], 1, ranks)
-    with pytest.raises(ConfigError, match=r"no day of data.train_days = '0-1' comes before 0"):
+    with pytest.raises(ConfigError, match=r"--judge-days 0: no day of data.search_days = '0-1' comes before its first"):
         refine(run, PLENTY, "0", [0], 1, ranks)
+    assert not (run_folder / "refine").exists(), "which would hold the next one to what was asked now"
 
 
 def test_trainings_of_another_config_are_not_taken_for_these(run_folder: Path, ranks: Ranks) -> None:

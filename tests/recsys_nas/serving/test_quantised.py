@@ -94,8 +94,19 @@ def test_a_model_that_was_not_trained_is_named(run_folder: Path, ranks: Ranks) -
         trained_model(run, "mlp", 0)
     # A result without its checkpoint will not do.
     write_json(run_folder / "retrain" / "mlp" / "seed=0" / "result.json", {})
-    with pytest.raises(ConfigError, match="holds no trained model"):
+    with pytest.raises(ConfigError, match=r"seed=0 has a result and no checkpoint of its end; remove it and run `recsys-nas retrain"):
         trained_model(run, "mlp", 0)
+    with pytest.raises(ConfigError, match="seed 7: this run trains mlp with 2 seeds, 0, 1; name one of them"):
+        trained_model(run, "mlp", 7)
+
+
+def test_weights_of_another_network_are_not_served(trained_run: Run) -> None:
+    """Without learnt scales, weights fit whatever the normalisation is."""
+    path = trained_run.folder / "retrain" / "found" / "seed=0" / "result.json"
+    write_json(path, {"architecture": "0123456789abcdef"})
+    write_json(trained_run.folder / "architecture.json", trained_run.space().full().canonical().to_json())
+    with pytest.raises(ConfigError, match=r"is of another network than .*architecture\.json holds now; remove .*found and run"):
+        trained_model(trained_run, "found", 0)
 
 
 @pytest.fixture
