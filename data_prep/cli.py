@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser, in_one_line
+from data_prep.command_line import EXIT_CODES, FAILURE, STOPPED, SUCCESS, USER_ERROR, Parser, folder, in_one_line
 from data_prep.errors import DataError
 from data_prep.wording import counted
 
@@ -65,7 +65,7 @@ def _add_synth(verbs: argparse._SubParsersAction[Parser]) -> None:
         "  data-prep synth --out raw/ --days 6 --rows-per-day 200000 --seed 0\n"
         "  data-prep synth --world second_order --out raw/ --days 3   # a small world; raw/schema.toml names its columns",
     )
-    verb.add_argument("--out", type=Path, required=True, help="folder for day_0, day_1, ... and truth.json")
+    verb.add_argument("--out", type=folder, required=True, help="folder for day_0, day_1, ... and truth.json")
     verb.add_argument("--days", type=int, default=6)
     verb.add_argument("--rows-per-day", type=int, default=200_000)
     verb.add_argument("--seed", type=int, default=0, help="the world and its rows; same seed, same bytes")
@@ -104,7 +104,7 @@ def _add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
     )
     verb.add_argument("--input", nargs="+", required=True, metavar="FILE", help="paths, URIs or quoted patterns; plain, .gz, .zst")
     verb.add_argument("--schema", default="criteo", help="criteo, or the TOML of a table of your own (docs/your-data.md)")
-    verb.add_argument("--out", type=Path, required=True, help="folder for the shards; finished days in it are kept")
+    verb.add_argument("--out", type=folder, required=True, help="folder for the shards; finished days in it are kept")
     verb.add_argument("--workers", type=int, default=0, help="cores to use: for several days at once, or several parts of a day; 0: all")
     verb.add_argument(
         "--resume", action="store_true", help="insist that --out holds work to go on with; without it a run also does, if there is"

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 SUCCESS, FAILURE, USER_ERROR, STOPPED = 0, 1, 2, 130
@@ -18,6 +19,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def folder(text: str) -> Path:
+    """For argparse: a path. An empty one, as of a shell's variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a folder, or . for this one")
+    return Path(text)
 
 
 def in_one_line(error: OSError) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from data_prep.atomic import write_text
-from data_prep.command_line import SUCCESS
+from data_prep.command_line import SUCCESS, folder
 from recsys_nas.search.trial_settings import StrategyName
 from recsys_nas.verbs.verb import Verb, add_json, add_run, print_json, run_folder
 
@@ -54,7 +54,7 @@ def _check_searched(days: Sequence[int], config: Config, where: str) -> None:
 def _aggregate_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--days", help="those to join, such as 0-4 or 0,2,5 (default: all of data.search_days)")
-    parser.add_argument("--out", type=Path, help="where to write alphas.json and architecture.json (default: the run's folder)")
+    parser.add_argument("--out", type=folder, help="where to write alphas.json and architecture.json (default: the run's folder)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="with --out: try another rule")
     add_json(parser)
 
@@ -134,11 +134,14 @@ def _retrain(arguments: argparse.Namespace) -> int:
     from recsys_nas.jobs.assembly import Run
     from recsys_nas.jobs.environment import process_group
     from recsys_nas.jobs.retrain import retrain, seeds_of
+    from recsys_nas.zoo.catalogue import FOUND, REFINED
 
     run = Run.open(run_folder(arguments.run))
     with run.staged(run.retrain_days) as run, process_group() as ranks:
         for seed in seeds_of(run.config.retrain, arguments.model):
             retrain(run, arguments.model, seed, ranks)
+    if arguments.model not in (FOUND, REFINED, *run.config.retrain.models, *run.config.retrain.controls):
+        print(f"{arguments.model} is none of retrain.models, so `recsys-nas compare` leaves it out", file=sys.stderr)
     return SUCCESS
 
 

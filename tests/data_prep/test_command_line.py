@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_prep.command_line import USER_ERROR, Parser, did_you_mean
+from data_prep.command_line import USER_ERROR, Parser, did_you_mean, folder
 
 
 def parser() -> Parser:
@@ -13,6 +13,7 @@ def parser() -> Parser:
     bake = verbs.add_parser("bake", examples=("cook bake --heat high",))
     bake.add_argument("--heat", choices=("low", "high"))
     bake.add_argument("--minutes", type=int)
+    bake.add_argument("--out", type=folder)
     bake.set_defaults(parser=bake)
     verbs.add_parser("boil", examples=("cook boil", "cook boil --long"))
     return made
@@ -28,6 +29,7 @@ def parser() -> Parser:
         (["bake", "--min", "3"], "error: there is no option --min; did you mean '--minutes'?; see `cook bake --help`"),
         (["bake", "--heat", "hihg"], "error: there is no --heat named 'hihg'; did you mean 'high'?; see `cook bake --help`"),
         (["bake", "bread"], "error: 'bread' is one argument too many; see `cook bake --help`"),
+        (["bake", "--out", ""], "error: argument --out: is empty; name a folder, or . for this one; see `cook bake --help`"),
         (["bake", "--minutes", "x"], "error: argument --minutes: invalid int value: 'x'; see `cook bake --help`"),
     ],
 )

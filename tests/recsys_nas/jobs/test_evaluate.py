@@ -107,6 +107,13 @@ def test_the_verb_takes_the_first_seed_and_names_what_is_missing(
 
 
 @pytest.mark.usefixtures("one_group")
+def test_a_model_that_the_comparison_leaves_out_is_told(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model, told in (("lr", True), ("mlp", False)):
+        assert cli.main(["retrain", str(run_folder), "--model", model]) == cli.SUCCESS
+        assert (f"{model} is none of retrain.models" in capsys.readouterr().err) == told
+
+
+@pytest.mark.usefixtures("one_group")
 def test_models_trained_by_days_in_turn_are_refused(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = run_folder / "config.toml"
     config.write_text(config.read_text().replace('progressive = ""', 'progressive = "1-2"'))
