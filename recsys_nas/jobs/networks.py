@@ -41,8 +41,11 @@ def architecture_of(run: Run, model: str) -> Architecture:
     """That of the found or the refined network, the full supernet or a random control. Raises ConfigError for an unusable file."""
     if model == FULL_SUPERNET:
         return run.space().full()
+    path = architecture_file(run.folder, model) or run.folder / ARCHITECTURE
+    if not path.exists():
+        raise ConfigError(f"{path} is missing; run `recsys-nas {'refine' if model == REFINED else 'aggregate'} {run.folder}` first")
     try:
-        architecture = load_architecture(architecture_file(run.folder, model) or run.folder / ARCHITECTURE)
+        architecture = load_architecture(path)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     sizes = (architecture.num_dense, architecture.num_sparse, architecture.embedding_dim)

@@ -19,7 +19,7 @@ from recsys_nas.report.intervals import half_width95
 from recsys_nas.report.kept_rule import kept_when
 from recsys_nas.report.mermaid import mermaid
 from recsys_nas.report.records import FOUND, Record, RunRecords, read_run
-from recsys_nas.report.trust import checks, limits
+from recsys_nas.report.trust import checks, is_edited, limits
 from recsys_nas.report.verdict import judge
 from recsys_nas.space import CATALOGUE
 
@@ -82,6 +82,7 @@ def _content(run: RunRecords) -> dict[str, Any]:
         "others": others,
         "verdict": judge(run.results),
         "checks": checks(run),
+        "edited": is_edited(run),
         "limits": limits(run),
         "facts": _facts(run),
     }

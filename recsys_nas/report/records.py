@@ -54,7 +54,7 @@ def read_run(run: Path) -> RunRecords:
         folder=run,
         config=config,
         config_text=(run / "config.toml").read_text(encoding="utf-8"),
-        provenance=read_record(provenance, (), "delete it") if provenance.exists() else {},
+        provenance=read_record(provenance, (), "go on without it") if provenance.exists() else {},
         days=read_days(run, config),
         alphas=read_record(run / "alphas.json", ("days", "threshold", "gates", "agreement", "undecided_share"), aggregate),
         architecture=architecture,

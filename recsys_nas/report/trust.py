@@ -9,6 +9,7 @@ from data_prep.wording import counted
 from recsys_nas.report.kept_rule import border
 from recsys_nas.report.quantities import share
 from recsys_nas.report.records import FOUND, RunRecords
+from recsys_nas.space import Gate, space_from_config
 
 # Rules of thumb, not tests: they only decide which mark stands before a line whose figures are given
 _AGREEING = 0.7
@@ -36,7 +37,7 @@ class Check:
 def checks(run: RunRecords) -> list[Check]:
     """Evidence for and against the verdict, from the records of the run alone."""
     decided = [*_for_want_of_better(run), _days(run), *_drift(run), _close_calls(run), *_decoys(run)]
-    return [*_missing_days(run), _seeds(run), *decided, *_random(run), _calibration(run), *_ceiling(run), *_test_set(run)]
+    return [*_edited(run), *_missing_days(run), _seeds(run), *decided, *_random(run), _calibration(run), *_ceiling(run), *_test_set(run)]
 
 
 def limits(run: RunRecords) -> list[str]:
@@ -54,6 +55,30 @@ def limits(run: RunRecords) -> list[str]:
     if run.config.data.truth:
         lines.insert(0, "The logs are synthetic, with planted interactions. An order of models found on them need not hold on real logs.")
     return [*lines, *run.results.get("notes", [])]
+
+
+def is_edited(run: RunRecords) -> bool:
+    """Whether the architecture is another than the kept gates make, as it is once a person has changed the file. What trials chose has no
+    gates to hold it against."""
+    if "strategy" in run.alphas:
+        return False
+    network, kept = run.architecture, [Gate(gate["block"], gate["module"]) for gate in run.alphas["gates"] if gate["kept"]]
+    try:
+        space = space_from_config(run.config.space, network.num_dense, network.num_sparse, network.embedding_dim)
+        return space.architecture(kept).key() != network.key()
+    except ValueError:  # such as a gate that the space has not
+        return True
+
+
+def _edited(run: RunRecords) -> list[Check]:
+    if not is_edited(run):
+        return []
+    made = "architecture.json is not what the kept gates make: it was edited since."
+    return [
+        Check(
+            "caution", "Edited by hand", f"{made} The figures of found are those of the edited network; gates and days are of the search."
+        )
+    ]
 
 
 def _missing_controls(run: RunRecords) -> list[str]:

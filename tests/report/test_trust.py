@@ -31,6 +31,26 @@ def test_few_seeds_call_for_caution(make_run: MakeRun, seeds: tuple[int, ...], s
     assert checked(make_run(seeds=seeds))["Seeds"].state == state
 
 
+def test_a_network_that_was_edited_by_hand_is_not_passed_off_as_what_the_search_derived(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "Edited by hand" not in checked(run)
+    write_report(run)
+    assert "edited by hand" not in (run / "report.md").read_text()
+    path = run / "architecture.json"
+    edited = json.loads(path.read_text())
+    path.write_text(json.dumps(edited | {"linear_skip": not edited["linear_skip"]}))
+    assert checked(run)["Edited by hand"].state == "caution"
+    write_report(run)
+    for name in ("report.md", "report.html"):
+        assert "is the network that the search derived, edited by hand since." in (run / name).read_text()
+
+
+def test_where_all_gates_are_undecided_that_is_said(make_run: MakeRun) -> None:
+    run = make_run()
+    change_alphas(run, undecided_share=1.0)
+    assert checked(run)["Gates"].text.startswith("All of the gates are undecided")
+
+
 def test_days_that_disagree_call_for_caution(make_run: MakeRun) -> None:
     run = make_run()
     assert checked(run)["Days"].state == "good"

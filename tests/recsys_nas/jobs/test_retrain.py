@@ -71,7 +71,8 @@ def test_a_finished_seed_is_left_alone(run_folder: Path, ranks: Ranks) -> None:
     ("model", "architecture", "message"),
     [
         ("dlmr", None, r"no model is named 'dlmr'; did you mean 'dlrm'"),
-        ("found", None, r"cannot read the architecture .*architecture.json: No such file"),
+        ("found", None, r"architecture\.json is missing; run `recsys-nas aggregate .*run` first"),
+        ("refined", None, r"refine/architecture\.json is missing; run `recsys-nas refine .*run` first"),
         (
             "found",
             Architecture(2, 3, 8, FM.blocks, (1,)),
