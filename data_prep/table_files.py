@@ -293,7 +293,8 @@ def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _without_dictionary(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return kind.value_type
-    return pa.list_(_without_dictionary(kind.value_type)) if pa.types.is_list(kind) else kind
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return pa.list_(_without_dictionary(kind.value_type)) if is_list else kind
 
 
 _FAULT = pa.struct([("fault", pa.int8()), ("reason", pa.string()), ("text", pa.string())])

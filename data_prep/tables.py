@@ -203,8 +203,6 @@ def _lists(cells: pa.Array, column: SequenceColumn, missing: Sequence[str]) -> t
     missing ones are null."""
     if pa.types.is_list(cells.type):
         return cells, np.zeros(len(cells), np.bool_)
-    if pa.types.is_large_list(cells.type) or pa.types.is_fixed_size_list(cells.type):
-        return cells.cast(pa.list_(cells.type.value_type)), np.zeros(len(cells), np.bool_)
     texts = cast_or_null(as_text(cells), pa.string())
     unreadable = nulls(texts) & ~nulls(cells)
     lists = pa_compute.split_pattern(_without(texts, missing), column.separator)
@@ -250,9 +248,7 @@ def _may_cast(source: pa.DataType, target: pa.DataType) -> bool:
 
 
 def as_text(cells: pa.Array) -> pa.Array:
-    """Bytes of CSV cells and encoded Parquet columns as what Arrow casts from; other types as they are."""
-    if pa.types.is_dictionary(cells.type):
-        cells = cells.dictionary_decode()
+    """Bytes of CSV cells as what Arrow casts from; other types as they are."""
     if pa.types.is_binary(cells.type):
         return cells.view(pa.string())
     return cells.cast(pa.string()) if pa.types.is_large_string(cells.type) or pa.types.is_large_binary(cells.type) else cells

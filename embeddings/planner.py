@@ -6,7 +6,6 @@ Planning needs no process group, so a plan for many ranks can be looked at on on
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from data_prep.schema import Schema
 from data_prep.wording import counted
 from embeddings.config import EmbeddingConfig
 from embeddings.errors import DoesNotFit, TableError
+from embeddings.host_memory import host_memory
 from embeddings.plan import ON_CPU, Memory, Plan, TablePlan, TableShard
 from embeddings.plan_text import human_bytes
 from embeddings.tables import embedding_tables, table_name
@@ -77,26 +77,6 @@ class Machine:
             ddr_cap=self.ddr,
             ssd_cap=0,
         )
-
-
-def host_memory() -> int:
-    """Bytes that this process may use: all that the host has, or what its container or batch job may, by cgroups of either version."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([whole, *_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
-
-
-def _limits(membership: Path, root: Path) -> Iterator[int]:
-    """Of the groups that this process is in and of those above them, as far as they can be seen from here; "max" is none."""
-    lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
-    for controllers, _, group in (line.partition(":")[2].partition(":") for line in lines):
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, file = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        path = top / group.strip("/")
-        for folder in (path, *path.parents):
-            if folder.is_relative_to(top) and (folder / file).exists():
-                limit = (folder / file).read_text(encoding="ascii").strip()
-                yield from [int(limit)] if limit.isdigit() else []
 
 
 class AnySharder(EmbeddingBagCollectionSharder):

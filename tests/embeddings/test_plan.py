@@ -14,7 +14,7 @@ from embeddings.config import EmbeddingConfig, TableConstraints
 from embeddings.errors import DoesNotFit, TableError
 from embeddings.plan import Memory, Plan
 from embeddings.plan_text import human_bytes, plan_text
-from embeddings.planner import GIB, Machine, _limits, make_plan
+from embeddings.planner import GIB, Machine, make_plan
 
 SCHEMA = Schema("label", (), (SparseFeature("zip", 1000), SparseFeature("ad", 60_000), SparseFeature("hour", 24)))
 MIB = 2**20
@@ -273,24 +273,3 @@ def test_the_plan_is_a_table_for_people(plan: Plan) -> None:
 def test_bytes_for_people() -> None:
     assert [human_bytes(n) for n in (0, 1023, 1536, 5 * MIB, 3 * GIB)] == ["0 B", "1023 B", "1.5 KiB", "5.0 MiB", "3.00 GiB"]
     assert (Memory(1, 2, 3, 1) + Memory(1, 1, 1)).on_device == 8
-
-
-GROUPS = {
-    "0::/slurm/job_7/task_0\n": {"slurm/memory.max": "max", "slurm/job_7/memory.max": "4096", "slurm/job_7/task_0/memory.max": "8192"},
-    "0::/\n": {"memory.max": "4096"},
-    "5:cpu:/here\n4:memory:/docker/abc\n": {
-        "memory/memory.limit_in_bytes": str(2**63 - 4096),
-        "memory/docker/memory.limit_in_bytes": "4096",
-    },
-}
-
-
-@pytest.mark.parametrize("membership", GROUPS)
-def test_memory_is_what_a_batch_job_or_container_may_use(tmp_path: Path, membership: str) -> None:
-    (tmp_path / "cgroup").write_text(membership)
-    for name, limit in GROUPS[membership].items():
-        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "fs" / name).write_text(f"{limit}\n")
-    (tmp_path / "memory.max").write_text("1\n")  # above what there is to see
-    assert min(_limits(tmp_path / "cgroup", tmp_path / "fs")) == 4096
-    assert not list(_limits(tmp_path / "missing", tmp_path / "fs"))

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from recsys_nas.cli import main
 from recsys_nas.config import ConfigError
 from recsys_nas.jobs import pareto
 from recsys_nas.jobs.assembly import Run
@@ -68,6 +69,11 @@ def test_a_price_that_is_none_stops_the_sweep_before_anything_is_searched(run_fo
     with pytest.raises(ConfigError, match=r"search.cost_weight = -1.0: must be finite and 0 or more"):
         sweep(opened(run_folder), [CHEAP, "search.cost_weight=-1.0"], ranks)
     assert not list(run_folder.rglob("alphas.json"))
+
+
+def test_no_flops_are_no_target(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pareto", str(run_folder), "--targets", "1000", "0"]) == 2
+    assert "--targets 0: dense FLOPs, at least 1" in capsys.readouterr().err
 
 
 def test_a_sweep_of_weights_leaves_out_the_target_of_the_run(run_folder: Path, ranks: Ranks) -> None:
