@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from data_prep.table_format import TableFormat
 
 SPLIT = "split.json"
-SPLIT_BYTES_PER_RAW_BYTE = 1.2
+SPLIT_BYTES_PER_RAW_BYTE = 1.5
 MAX_DAYS_A_LOG = 500
 """As many files are open at once."""
 
